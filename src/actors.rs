@@ -1,0 +1,1 @@
+//! The supervised actors of a node: the only place where the parts below meet.

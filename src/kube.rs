@@ -1,0 +1,9 @@
+//! The Kubernetes language, pure: resource table, schema, defaults, validation, patch, printing. No I/O, no clock.
+//!
+//! Rooms: `resource` the table everything is driven by; `object` an object with typed views decoded on demand; `status`
+//! the failure object; `decode` bodies in; `schema` shapes and facts of types; `default`, `strategy`, `validate` the
+//! write path; `patch` the patch languages; `print` tables; `fields` field selectors; `discovery` and `openapi` documents.
+
+pub mod object;
+pub mod resource;
+pub mod status;

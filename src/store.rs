@@ -1,0 +1,59 @@
+//! The replicated store: one raft log, one multi-version map, exact watches. Everything above uses [`Store`], a cheap handle.
+//!
+//! Rooms: `txn` what can be asked, `record` what is kept, `watch` ordered changes, `log` the raft log in segments,
+//! `table` the state machine's disk (fjall), `mvcc` its memory, `raft` the openraft glue, `handle` the public face.
+
+pub mod handle;
+pub mod record;
+pub mod txn;
+pub mod watch;
+
+pub use handle::Store;
+pub use record::{Change, ChangeKind, Record};
+pub use txn::{Action, Expect, Fence, Op, Outcome, Txn};
+pub use watch::Watch;
+
+use crate::model::{ObjectKey, Revision};
+
+/// Why the store did not do what it was asked. Each variant says what happened to state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A compare failed; nothing was written. `actual` is the key's revision now, `None` where it does not exist.
+    #[error("{key} is not at the expected revision")]
+    Conflict {
+        /// The first key whose expectation failed.
+        key: ObjectKey,
+        /// Its revision now.
+        actual: Option<Revision>,
+    },
+    /// The fence is stale; nothing was written.
+    #[error("the writer's epoch is stale")]
+    Fenced,
+    /// The asked revision has been compacted; the oldest that can be asked is given.
+    #[error("revision has been compacted; the oldest retained is {oldest}")]
+    Compacted {
+        /// Oldest revision that reads and watches may start from.
+        oldest: Revision,
+    },
+    /// The asked revision has not been made yet.
+    #[error("revision is in the future; the newest is {newest}")]
+    Future {
+        /// Newest revision.
+        newest: Revision,
+    },
+    /// The write queue is full; nothing was written. Ask again later.
+    #[error("the store is busy")]
+    Busy,
+    /// The disk refused; whether the write will survive is unknown until the next start.
+    #[error("the store's disk failed")]
+    Disk,
+    /// There is room for reads and deletes only; nothing was written.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The store has stopped, or lost its quorum; whether the write was made is unknown.
+    #[error("the store is unavailable")]
+    Unavailable,
+    /// A file is damaged. The text names the file and what to do; nothing was changed.
+    #[error("damaged data: {0}")]
+    Damaged(String),
+}

@@ -1,0 +1,1 @@
+//! Behaviour of the whole node, one file a behaviour, in one binary.
