@@ -30,13 +30,20 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Names that a layer must not contain, because it is pure.
 const PURE: &[&str] = &["model", "kube", "plan"];
-const IMPURE_NAMES: &[&str] =
-    &["tokio", "ractor", "std::fs", "std::net::Tcp", "std::net::Udp", "SystemTime", "Instant::now", "rand::rng", "OsRng"];
-/// Names that only the named file may contain.
-const OWNED_NAMES: &[(&str, &str)] = &[
-    ("SystemTime::now", "src/world/clock.rs"),
-    ("from_os_rng", "src/world/entropy.rs"),
+const IMPURE_NAMES: &[&str] = &[
+    "tokio",
+    "ractor",
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "SystemTime",
+    "Instant::now",
+    "rand::rng",
+    "OsRng",
 ];
+/// Names that only the named file may contain.
+const OWNED_NAMES: &[(&str, &str)] =
+    &[("SystemTime::now", "src/world/clock.rs"), ("from_os_rng", "src/world/entropy.rs")];
 /// Words that say nothing as a module's name.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "manager", "misc", "data", "info"];
 
@@ -118,7 +125,9 @@ fn files_and_functions_keep_their_budgets() {
         match known.get(what) {
             None => faults.push(format!("{what}: {lines} lines, over the budget")),
             Some(was) if lines > was => faults.push(format!("{what}: grew from {was} to {lines} lines")),
-            Some(was) if lines < was => faults.push(format!("{what}: is down to {lines} lines; lower it from {was} in {RATCHET}")),
+            Some(was) if lines < was => {
+                faults.push(format!("{what}: is down to {lines} lines; lower it from {was} in {RATCHET}"))
+            }
             Some(_) => {}
         }
     }
