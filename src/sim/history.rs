@@ -51,6 +51,8 @@ pub struct Read {
 /// One followed watch: a list, then every event, resumed from the last revision after each cut.
 #[derive(Debug, Default)]
 pub struct Followed {
+    /// Plural of the resource that is watched.
+    pub resource: String,
     /// Where it began (again, after a 410): the revision of the list and what it held (key, revision).
     pub lists: Vec<(u64, BTreeMap<String, u64>)>,
     /// Every event, in the order received, after the list with the same index.
