@@ -9,3 +9,4 @@ pub mod object;
 pub mod resource;
 pub mod schema;
 pub mod status;
+pub mod strategy;
