@@ -4,6 +4,7 @@
 //! the failure object; `decode` bodies in; `schema` shapes and facts of types; `default`, `strategy`, `validate` the
 //! write path; `patch` the patch languages; `print` tables; `fields` field selectors; `discovery` and `openapi` documents.
 
+pub mod decode;
 pub mod facts;
 pub mod object;
 pub mod resource;
