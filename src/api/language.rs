@@ -3,39 +3,45 @@
 use serde_json::{Value, json};
 
 use crate::kube::resource::Resource;
+use crate::kube::schema::{self, Fault};
 use crate::kube::status::{Cause, Status};
+use crate::kube::strategy;
 use crate::model::selector::FieldSelector;
-use crate::model::Timestamp;
+use crate::model::{Timestamp, Uid};
 use crate::plan::command::Propagation;
 
-/// What a body is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Json,
-    Yaml,
-}
-
+/// How a patch is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchKind {
+    /// RFC 6902.
     Json,
+    /// RFC 7396.
     Merge,
+    /// Kubernetes' own, which knows list keys.
     Strategic,
 }
 
-pub struct Decoded {
-    pub value: Value,
-    pub duplicates: Vec<String>,
-}
-
+/// What a write is stamped with.
 pub struct Stamp {
+    /// When it happens.
     pub now: Timestamp,
-    pub uid: String,
+    /// The uid of a new object.
+    pub uid: Uid,
+    /// What `generateName` is completed with.
     pub suffix: String,
+    /// Who asks.
     pub user: String,
 }
 
+impl Stamp {
+    fn view(&self) -> strategy::Stamp<'_> {
+        strategy::Stamp { now: self.now, uid: self.uid, suffix: &self.suffix, user: &self.user }
+    }
+}
+
+/// What a DELETE does.
 pub enum Deletion {
-    /// It goes now.
+    /// The object goes now.
     Now,
     /// It stays, marked; the new version.
     Marked(Value),
@@ -43,77 +49,93 @@ pub enum Deletion {
     Waiting,
 }
 
-pub fn decode(bytes: &[u8], format: Format) -> Result<Decoded, Status> {
-    let _ = format;
-    let value = serde_json::from_slice(bytes).map_err(|error| Status::bad_request(error.to_string()))?;
-    Ok(Decoded { value, duplicates: Vec::new() })
+/// Unknown fields of a body, in Kubernetes' words; an error where a value has the wrong type.
+pub fn findings(resource: &Resource, body: &Value) -> Result<Vec<String>, Status> {
+    let mut unknown = Vec::new();
+    for finding in schema::check(resource.type_name, body) {
+        match finding.fault {
+            Fault::Unknown => unknown.push(format!("unknown field {:?}", finding.path)),
+            Fault::WrongType(text) => {
+                return Err(Status::bad_request(format!(
+                    "{} in version {:?} cannot be handled as a {}: {text}",
+                    resource.kind, resource.version, resource.kind
+                )));
+            }
+        }
+    }
+    Ok(unknown)
 }
 
-pub fn findings(_resource: &Resource, _body: &Value) -> Vec<String> {
-    Vec::new()
-}
-
+/// Fills in what the client left out.
 pub fn apply_defaults(_resource: &Resource, _object: &mut Value) {}
 
-pub fn prepare_create(_resource: &Resource, namespace: &str, object: &mut Value, stamp: &Stamp) {
-    if let Some(meta) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        if !namespace.is_empty() {
-            meta.insert("namespace".into(), namespace.into());
-        }
-        if let (None, Some(prefix)) = (meta.get("name"), meta.get("generateName").and_then(Value::as_str)) {
-            let name = format!("{prefix}{}", stamp.suffix);
-            meta.insert("name".into(), name.into());
-        }
-        meta.insert("uid".into(), stamp.uid.clone().into());
-        meta.insert("creationTimestamp".into(), stamp.now.rfc3339().into());
-    }
+/// Makes a body a new object.
+pub fn prepare_create(resource: &Resource, namespace: &str, object: &mut Value, stamp: &Stamp) -> Result<(), Status> {
+    strategy::prepare_create(resource, namespace, object, &stamp.view())
 }
 
-pub fn prepare_update(_resource: &Resource, _sub: Option<&str>, old: &Value, new: &mut Value, _stamp: &Stamp) {
-    for field in ["uid", "creationTimestamp", "namespace", "name", "deletionTimestamp"] {
-        if let Some(kept) = old["metadata"].get(field) {
-            new["metadata"][field] = kept.clone();
-        }
+/// Makes a body the next version of `old`. A binding is made from `old` itself, so there is nothing to carry over.
+pub fn prepare_update(
+    resource: &Resource,
+    subresource: Option<&str>,
+    old: &Value,
+    new: &mut Value,
+    stamp: &Stamp,
+) -> Result<(), Status> {
+    if subresource == Some("binding") {
+        return Ok(());
     }
+    strategy::prepare_update(resource, subresource, old, new, &stamp.view())
 }
 
+/// Decides a DELETE.
 pub fn deletion(
-    _resource: &Resource,
+    resource: &Resource,
     object: &Value,
-    _grace: Option<i64>,
-    _propagation: Option<Propagation>,
+    grace_seconds: Option<i64>,
+    propagation: Option<Propagation>,
     now: Timestamp,
 ) -> Deletion {
-    let has = object.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-    if !has {
-        return Deletion::Now;
+    let propagation = propagation.map(|policy| match policy {
+        Propagation::Background => strategy::Propagation::Background,
+        Propagation::Foreground => strategy::Propagation::Foreground,
+        Propagation::Orphan => strategy::Propagation::Orphan,
+    });
+    match strategy::deletion(resource, object, grace_seconds, propagation) {
+        strategy::Deletion::Now => Deletion::Now,
+        strategy::Deletion::Pending => Deletion::Waiting,
+        strategy::Deletion::Mark(mark) => {
+            let mut marked = object.clone();
+            strategy::mark(resource, &mut marked, &mark, now);
+            Deletion::Marked(marked)
+        }
     }
-    if object.pointer("/metadata/deletionTimestamp").is_some() {
-        return Deletion::Waiting;
-    }
-    let mut marked = object.clone();
-    marked["metadata"]["deletionTimestamp"] = json!(now.rfc3339());
-    Deletion::Marked(marked)
 }
 
+/// What is wrong with a new object.
 pub fn validate_create(_resource: &Resource, _object: &Value) -> Vec<Cause> {
     Vec::new()
 }
 
+/// What is wrong with a new version of an object.
 pub fn validate_update(_resource: &Resource, _sub: Option<&str>, _old: &Value, _new: &Value) -> Vec<Cause> {
     Vec::new()
 }
 
-pub fn patch(_resource: &Resource, _kind: PatchKind, current: &Value, patch: &Value) -> Result<Value, Status> {
+/// The object that a patch makes of `current`.
+pub fn patch(type_name: &str, kind: PatchKind, current: &Value, patch: &Value) -> Result<Value, Status> {
+    let _ = (type_name, kind);
     let mut out = current.clone();
     json_patch::merge(&mut out, patch);
     Ok(out)
 }
 
+/// Whether a field selector may name the field.
 pub fn selectable(_resource: &Resource, path: &str) -> bool {
     matches!(path, "metadata.name" | "metadata.namespace" | "spec.nodeName" | "status.phase")
 }
 
+/// Whether the object is selected.
 pub fn fields_match(_resource: &Resource, fields: &FieldSelector, object: &Value) -> bool {
     fields.terms.iter().all(|term| {
         let pointer = format!("/{}", term.path.replace('.', "/"));
@@ -121,20 +143,17 @@ pub fn fields_match(_resource: &Resource, fields: &FieldSelector, object: &Value
     })
 }
 
+/// From the face that a client wrote to the one that is stored.
 pub fn to_storage(_resource: &Resource, object: Value) -> Value {
     object
 }
 
+/// From what is stored to the face that a client asked for.
 pub fn from_storage(_resource: &Resource, object: Value) -> Value {
     object
 }
 
+/// A `Table` of objects.
 pub fn table(_resource: &Resource, _objects: &[Value], _now: Timestamp) -> Value {
     json!({})
-}
-
-pub fn patch_plain(_kind: PatchKind, _type_name: &str, current: &Value, patch: &Value) -> Result<Value, Status> {
-    let mut out = current.clone();
-    json_patch::merge(&mut out, patch);
-    Ok(out)
 }

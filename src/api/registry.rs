@@ -94,7 +94,7 @@ impl Registry {
         let mut rng = self.world.entropy.fork();
         language::Stamp {
             now: self.world.clock.now(),
-            uid: Uid::random(&mut rng).to_string(),
+            uid: Uid::random(&mut rng),
             suffix: name_suffix(&mut rng),
             user: caller.identity.user.to_string(),
         }
@@ -218,11 +218,12 @@ fn check_fields(
     validation: FieldValidation,
     duplicates: &[String],
 ) -> Result<Vec<String>, Status> {
+    let unknown = language::findings(resource, body)?;
     if validation == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
     let duplicates = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
-    let found: Vec<String> = duplicates.chain(language::findings(resource, body)).collect();
+    let found: Vec<String> = duplicates.chain(unknown).collect();
     if validation == FieldValidation::Warn || found.is_empty() {
         return Ok(found);
     }

@@ -31,7 +31,6 @@ impl Registry {
     ) -> Result<Written, Status> {
         let warnings = check_fields(resource, &body, options.field_validation, &options.duplicates)?;
         check_type(resource, &body)?;
-        check_namespace(namespace, &body)?;
         let mut body = language::to_storage(resource, body);
         language::apply_defaults(resource, &mut body);
         let generated = text(&body, "/metadata/name").is_empty() && !text(&body, "/metadata/generateName").is_empty();
@@ -57,7 +56,7 @@ impl Registry {
         namespace: &str,
         mut body: Value,
     ) -> Result<Prepared, Status> {
-        language::prepare_create(resource, namespace, &mut body, &self.stamp(caller));
+        language::prepare_create(resource, namespace, &mut body, &self.stamp(caller))?;
         let name = text(&body, "/metadata/name").to_owned();
         let place = Place::object(resource, namespace, &name);
         let ops = self.admit(caller, Operation::Create, &place, None, &mut body)?;
@@ -129,14 +128,6 @@ pub(super) fn check_type(resource: &Resource, body: &Value) -> Result<(), Status
         "the API version in the data ({version}, Kind={kind}) does not match the expected API version ({api_version}, Kind={})",
         resource.kind
     )))
-}
-
-fn check_namespace(namespace: &str, body: &Value) -> Result<(), Status> {
-    let said = text(body, "/metadata/namespace");
-    if said.is_empty() || said == namespace {
-        return Ok(());
-    }
-    Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"))
 }
 
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {

@@ -39,7 +39,7 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Value, Status> {
         let resource = place.resource;
-        let make = |old: &Value| language::patch_plain(kind, "io.k8s.api.autoscaling.v1.Scale", &scale_of(resource, old), patch);
+        let make = |old: &Value| language::patch("io.k8s.api.autoscaling.v1.Scale", kind, &scale_of(resource, old), patch);
         self.rescale(caller, place, options, &make).await
     }
 

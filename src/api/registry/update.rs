@@ -13,6 +13,7 @@ use crate::api::language::{self, PatchKind};
 use crate::api::options::WriteOptions;
 use crate::kube::resource::{Resource, id};
 use crate::kube::status::Status;
+use crate::kube::strategy;
 use crate::model::Revision;
 use crate::store::{self, Action, Expect, Op, Record};
 
@@ -92,7 +93,7 @@ impl Registry {
         let (mut new, warnings) = apply(place, &old, change, options)?;
         let pinned = check_identity(place, record, &old, &new)? && matches!(change, Change::Replace(_));
         language::apply_defaults(place.resource, &mut new);
-        language::prepare_update(place.resource, place.subresource, &old, &mut new, &self.stamp(caller));
+        language::prepare_update(place.resource, place.subresource, &old, &mut new, &self.stamp(caller))?;
         let mut ops = self.admit(caller, Operation::Update, place, Some(&old), &mut new)?;
         let causes = language::validate_update(place.resource, place.subresource, &old, &new);
         if !causes.is_empty() {
@@ -126,7 +127,7 @@ impl Registry {
         ops: Vec<Op>,
     ) -> Result<Vec<Op>, Status> {
         let expect = Expect::Revision(record.modified);
-        let (action, more) = if is_released(place.resource, new) {
+        let (action, more) = if strategy::finished(place.resource, new) {
             (Action::Delete, self.admit(caller, Operation::Delete, place, None, new)?)
         } else {
             (Action::Put { value: Bytes::clone(&encoded.value), splice: encoded.splice }, ops)
@@ -153,7 +154,7 @@ fn apply(
         Change::With(make) => Ok((make(old)?, Vec::new())),
         Change::Patch(kind, patch) => {
             let current = language::from_storage(place.resource, old.clone());
-            let new = language::patch(place.resource, *kind, &current, patch)?;
+            let new = language::patch(place.resource.type_name, *kind, &current, patch)?;
             let warnings = check_fields(place.resource, &new, options.field_validation, &options.duplicates)?;
             check_type(place.resource, &new)?;
             check_name(place, &new)?;
@@ -185,16 +186,6 @@ fn same(old: &Value, new: &Value) -> bool {
         value
     };
     bare(old) == bare(new)
-}
-
-/// Whether nothing holds an object back that is being deleted: no finalizer, no grace.
-pub(super) fn is_released(resource: &Resource, object: &Value) -> bool {
-    let empty = |pointer: &str| object.pointer(pointer).and_then(Value::as_array).is_none_or(Vec::is_empty);
-    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
-    object.pointer("/metadata/deletionTimestamp").is_some()
-        && empty("/metadata/finalizers")
-        && (resource.id != id::NAMESPACES || empty("/spec/finalizers"))
-        && grace == 0
 }
 
 fn creates_on_update(place: &Place<'_>) -> bool {
