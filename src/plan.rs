@@ -10,6 +10,7 @@ pub mod deployment;
 mod owner;
 mod readiness;
 pub mod replicaset;
+pub mod scheduler;
 mod select;
 pub mod snapshot;
 mod write;
@@ -21,6 +22,7 @@ pub use snapshot::Snapshot;
 /// Every controller.
 pub fn controllers() -> Vec<Box<dyn Controller>> {
     vec![
+        Box::new(scheduler::Scheduler),
         Box::new(deployment::Deployments),
         Box::new(replicaset::ReplicaSets),
         Box::new(replicaset::ReplicationControllers),

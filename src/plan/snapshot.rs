@@ -7,6 +7,9 @@ use std::sync::Arc;
 use crate::kube::object::Object;
 use crate::model::{ObjectKey, ResourceId, Revision};
 
+/// The resource of pods, as keys spell it.
+const PODS: &str = "pods";
+
 /// All objects, followed change by change.
 #[derive(Default)]
 pub struct Snapshot {
@@ -14,6 +17,7 @@ pub struct Snapshot {
     by_owner: BTreeMap<String, BTreeSet<ObjectKey>>,
     by_uid: BTreeMap<String, ObjectKey>,
     pods_by_node: BTreeMap<String, BTreeSet<ObjectKey>>,
+    unbound_pods: BTreeSet<ObjectKey>,
     uncontrolled: BTreeSet<ObjectKey>,
     by_namespace: BTreeMap<String, BTreeSet<ObjectKey>>,
     revision: Revision,
@@ -47,6 +51,8 @@ impl Snapshot {
         }
         if let Some(node) = object.pod_node() {
             self.pods_by_node.entry(node.to_owned()).or_default().insert(object.key.clone());
+        } else if &*object.key.resource == PODS {
+            self.unbound_pods.insert(object.key.clone());
         }
         self.objects.insert(object.key.clone(), object);
     }
@@ -63,6 +69,7 @@ impl Snapshot {
         if let Some(node) = gone.pod_node() {
             drop_from(&mut self.pods_by_node, node, key);
         }
+        self.unbound_pods.remove(key);
         Some(gone)
     }
 
@@ -112,6 +119,11 @@ impl Snapshot {
     /// Keys that are in the snapshot and not in `keep`.
     pub fn keys_outside(&self, keep: &BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
         self.objects.keys().filter(|key| !keep.contains(key)).cloned().collect()
+    }
+
+    /// Pods that no node has been chosen for.
+    pub fn unbound_pods(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.unbound_pods.iter().filter_map(|key| self.objects.get(key))
     }
 
     /// Nodes that have pods bound to them, whether or not a node object of that name exists.
