@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod controller;
+pub mod pod;
 pub mod snapshot;
 
 pub use command::Command;
