@@ -5,3 +5,6 @@
 pub mod service;
 pub mod supervisor;
 pub mod tree;
+//! Rooms: `executor` the door through which actors write; `agent` this node as a place to run pods.
+
+pub mod executor;

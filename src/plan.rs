@@ -12,6 +12,7 @@ mod readiness;
 pub mod replicaset;
 pub mod scheduler;
 mod select;
+pub mod pod;
 pub mod snapshot;
 mod write;
 
