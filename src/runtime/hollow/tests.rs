@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::model::Timestamp;
+use crate::runtime::container::{Resources, Security};
 use crate::runtime::logs::{LogSource as _, ReadOptions};
 use crate::runtime::network::{HostPort, PodAttachment, PodNetwork as _, Protocol};
-use crate::runtime::{Resources, Security};
 use crate::world::World;
 use crate::world::clock::VirtualClock;
 use crate::world::entropy::SeededEntropy;
