@@ -6,7 +6,10 @@
 
 pub mod container;
 pub mod error;
+pub mod hollow;
 pub mod image;
+pub mod images;
+pub mod logs;
 pub mod network;
 
 use std::path::Path;
