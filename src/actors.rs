@@ -1,1 +1,7 @@
 //! The supervised actors of a node: the only place where the parts below meet.
+//!
+//! Rooms: `tree` what each child's failure means; `supervisor` carries that out; `service` a long task as an actor.
+
+pub mod service;
+pub mod supervisor;
+pub mod tree;
