@@ -3,5 +3,6 @@
 //! Rooms: `tree` what each child's failure means; `supervisor` carries that out; `service` a long task as an actor.
 
 pub mod service;
+pub mod settings;
 pub mod supervisor;
 pub mod tree;
