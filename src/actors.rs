@@ -3,6 +3,7 @@
 //! Rooms: `tree` what each child's failure means; `supervisor` carries that out; `service` a long task as an actor.
 
 pub mod service;
+pub mod settings;
 pub mod supervisor;
 pub mod tree;
 //! Rooms: `executor` the door through which actors write; `agent` this node as a place to run pods.

@@ -1,11 +1,15 @@
 //! The network of pods on one node: trait and values. `network/bridge.rs` is the real one, `network/hollow.rs` the fake.
 
+pub mod cidr;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 
 use super::Error;
+
+pub use cidr::Cidr;
 
 /// Gives pods their network.
 #[async_trait]
