@@ -25,7 +25,7 @@ pub async fn deploy_for_ever(user: User, mut rng: Rng) {
             6..8 => user.client.patch(&path(&name), json!({"spec": {"template": template(&name, &mut rng)}})).await,
             8 => user.client.patch(&path(&name), json!({"spec": {"paused": rng.random_bool(0.3)}})).await,
             _ => {
-                let policy = ["Background", "Foreground", "Orphan"][rng.random_range(0..2)];
+                let policy = if rng.random_bool(0.5) { "Background" } else { "Foreground" };
                 user.client.delete(&path(&name), json!({"propagationPolicy": policy})).await
             }
         };
