@@ -5,6 +5,12 @@
 //! write path; `patch` the patch languages; `print` tables; `fields` field selectors; `discovery` and `openapi` documents.
 
 pub mod decode;
+pub mod events;
+pub mod facts;
+pub mod fields;
 pub mod object;
+pub mod patch;
 pub mod resource;
+pub mod schema;
 pub mod status;
+pub mod strategy;
