@@ -10,6 +10,7 @@ pub mod facts;
 pub mod fields;
 pub mod object;
 pub mod patch;
+pub mod print;
 pub mod resource;
 pub mod schema;
 pub mod status;
