@@ -1,5 +1,7 @@
 //! How strategic merge patch merges, deletes from and orders lists.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::strategic::{At, Engine, PATCH, clean};
@@ -16,10 +18,9 @@ pub(super) fn merge<'t>(
     rule: FieldRule<'t>,
     name: &str,
 ) -> Result<Vec<Value>, Status> {
-    let Some(key) = rule.merge_key else { return Ok(merge_scalars(original, patch)) };
-    let before = original.clone();
-    let mut merged = original;
+    let Some(key) = rule.merge_key else { return Ok(merge_scalars(&original, patch)) };
     let mut items = Vec::new();
+    let mut deleted = HashSet::new();
     let mut replaces = false;
     for item in patch {
         let Value::Object(object) = item else {
@@ -29,8 +30,7 @@ pub(super) fn merge<'t>(
             None | Some("merge") => items.push(object),
             Some("replace") => replaces = true,
             Some("delete") => {
-                let wanted = key_of(object, key, name)?;
-                merged.retain(|item| item.get(key) != Some(wanted));
+                deleted.insert(key_of(object, key, name)?);
             }
             Some(other) => return Err(unprocessable(&format!("unknown patch type: {other:?}"))),
         }
@@ -38,45 +38,50 @@ pub(super) fn merge<'t>(
     if replaces {
         return Ok(items.into_iter().map(|item| clean(&Value::Object(item.clone()))).collect());
     }
-    for item in &items {
-        merge_item(engine, &mut merged, item, key, rule, name)?;
-    }
+    let mut merged = original.clone();
+    merged.retain(|item| item.get(key).is_none_or(|id| !deleted.contains(id)));
+    let merged = merge_items(engine, merged, &items, key, rule, name)?;
     let wanted: Vec<Value> = items.iter().filter_map(|item| item.get(key).cloned()).collect();
-    Ok(arranged(merged, &wanted, &before, Some(key)))
+    Ok(arranged(merged, &wanted, &original, Some(key)))
 }
 
-fn merge_item<'t>(
+fn merge_items<'t>(
     engine: &Engine<'t>,
-    merged: &mut Vec<Value>,
-    item: &Map<String, Value>,
+    mut merged: Vec<Value>,
+    items: &[&Map<String, Value>],
     key: &str,
     rule: FieldRule<'t>,
     name: &str,
-) -> Result<(), Status> {
-    let wanted = key_of(item, key, name)?;
-    let Some(found) = merged.iter_mut().find(|old| old.get(key) == Some(wanted)) else {
-        merged.push(clean(&Value::Object(item.clone())));
-        return Ok(());
-    };
-    if let Value::Object(old) = found.take() {
-        *found = Value::Object(engine.object(old, item, At::item(rule))?);
+) -> Result<Vec<Value>, Status> {
+    let mut places: HashMap<Value, usize> = HashMap::new();
+    for (place, old) in merged.iter().enumerate() {
+        if let Some(id) = old.get(key) {
+            places.entry(id.clone()).or_insert(place);
+        }
     }
-    Ok(())
+    for item in items {
+        let id = key_of(item, key, name)?;
+        if let Some(old) = places.get(id).and_then(|place| merged.get_mut(*place)) {
+            if let Value::Object(fields) = old.take() {
+                *old = Value::Object(engine.object(fields, item, At::item(rule))?);
+            }
+        } else {
+            places.insert(id.clone(), merged.len());
+            merged.push(clean(&Value::Object((*item).clone())));
+        }
+    }
+    Ok(merged)
 }
 
 fn key_of<'v>(item: &'v Map<String, Value>, key: &str, name: &str) -> Result<&'v Value, Status> {
     item.get(key).ok_or_else(|| unprocessable(&format!("an item of {name} does not contain declared merge key: {key}")))
 }
 
-fn merge_scalars(original: Vec<Value>, patch: &[Value]) -> Vec<Value> {
-    let before = original.clone();
-    let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
-    for item in original.into_iter().chain(patch.iter().cloned()) {
-        if !merged.contains(&item) {
-            merged.push(item);
-        }
-    }
-    arranged(merged, patch, &before, None)
+fn merge_scalars(original: &[Value], patch: &[Value]) -> Vec<Value> {
+    let mut seen = HashSet::new();
+    let all = original.iter().chain(patch);
+    let merged: Vec<Value> = all.filter(|item| seen.insert(*item)).cloned().collect();
+    arranged(merged, patch, original, None)
 }
 
 /// Takes the scalars of a `$deleteFromPrimitiveList` out of a list.
@@ -85,6 +90,7 @@ pub(super) fn delete_scalars(object: &mut Map<String, Value>, field: &str, scala
         return Err(Status::bad_request(format!("invalid patch format of primitive list: {field}")));
     };
     if let Some(Value::Array(list)) = object.get_mut(field) {
+        let scalars: HashSet<&Value> = scalars.iter().collect();
         list.retain(|item| !scalars.contains(item));
     }
     Ok(())
@@ -114,15 +120,10 @@ pub(super) fn order(
 /// Items that the patch names in its order, the others in their own, the two woven together: one of the others goes
 /// first only where the object had it before the named one.
 fn arranged(merged: Vec<Value>, wanted: &[Value], before: &[Value], merge_key: Option<&str>) -> Vec<Value> {
-    let identity = |item: &Value| match merge_key {
-        None => Some(item.clone()),
-        Some(key) => item.get(key).cloned(),
-    };
-    let rank = |item: &Value| identity(item).and_then(|id| wanted.iter().position(|one| *one == id));
-    let place = |item: &Value| {
-        let id = identity(item)?;
-        before.iter().position(|old| identity(old).as_ref() == Some(&id))
-    };
+    let ranks = places(wanted.iter());
+    let places = places(before.iter().filter_map(|item| identity(item, merge_key)));
+    let rank = |item: &Value| identity(item, merge_key).and_then(|id| ranks.get(id).copied());
+    let place = |item: &Value| identity(item, merge_key).and_then(|id| places.get(id).copied());
     let (mut named, others): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|item| rank(item).is_some());
     named.sort_by_key(|item| rank(item));
     let mut out = Vec::with_capacity(named.len() + others.len());
@@ -136,4 +137,18 @@ fn arranged(merged: Vec<Value>, wanted: &[Value], before: &[Value], merge_key: O
     }
     out.extend(others);
     out
+}
+
+/// What tells an item apart: its merge key, or for a scalar itself.
+fn identity<'v>(item: &'v Value, merge_key: Option<&str>) -> Option<&'v Value> {
+    merge_key.map_or(Some(item), |key| item.get(key))
+}
+
+/// The first place of each value. Lists can be as long as a request, so nothing here may be quadratic.
+fn places<'v>(items: impl Iterator<Item = &'v Value>) -> HashMap<&'v Value, usize> {
+    let mut places = HashMap::new();
+    for (place, item) in items.enumerate() {
+        places.entry(item).or_insert(place);
+    }
+    places
 }

@@ -179,3 +179,11 @@ fn applying_a_strategic_patch_twice_changes_nothing_more() {
         check(Kind::Strategic, POD, &once, &patch, &once);
     }
 }
+
+#[test]
+fn a_patch_as_long_as_a_request_is_merged_in_good_time() {
+    let env = |from: u32| -> Value { (from..from + 40_000).map(|n| json!({ "name": n.to_string() })).collect() };
+    let object = pod(json!([{ "name": "a", "env": env(0) }]));
+    let patched = apply(Kind::Strategic, POD, &object, &pod(json!([{ "name": "a", "env": env(20_000) }]))).unwrap();
+    assert_eq!(patched["spec"]["containers"][0]["env"].as_array().unwrap().len(), 60_000);
+}
