@@ -14,7 +14,7 @@ mod pod;
 mod tests;
 mod workload;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::resource::Resource;
 use crate::model::Timestamp;
@@ -59,13 +59,8 @@ pub fn table<'v>(
     let rows: Vec<Value> = objects.into_iter().map(|object| row(&printer, object, now, include)).collect();
     let definitions: Vec<Value> =
         if with_columns { printer.columns.iter().map(column::Column::definition).collect() } else { Vec::new() };
-    json!({
-        "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": list_meta,
-        "columnDefinitions": definitions,
-        "rows": rows,
-    })
+    let parts = [("columnDefinitions", Value::Array(definitions)), ("rows", Value::Array(rows))];
+    document("Table", list_meta, parts)
 }
 
 fn row(printer: &column::Printer, object: &Value, now: Timestamp, include: IncludeObject) -> Value {
@@ -84,22 +79,19 @@ fn row(printer: &column::Printer, object: &Value, now: Timestamp, include: Inclu
     Value::Object(row)
 }
 
-/// An object as `meta.k8s.io/v1` PartialObjectMetadata.
+/// An object as `PartialObjectMetadata` of `meta.k8s.io/v1`.
 pub fn partial(object: &Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": object.get("metadata").cloned().unwrap_or_default(),
-    })
+    document("PartialObjectMetadata", object.get("metadata").cloned().unwrap_or_default(), [])
 }
 
-/// Objects as `meta.k8s.io/v1` PartialObjectMetadataList.
+/// Objects as `PartialObjectMetadataList` of `meta.k8s.io/v1`.
 pub fn partial_list<'v>(objects: impl IntoIterator<Item = &'v Value>, list_meta: Value) -> Value {
     let items: Vec<Value> = objects.into_iter().map(partial).collect();
-    json!({
-        "kind": "PartialObjectMetadataList",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": list_meta,
-        "items": items,
-    })
+    document("PartialObjectMetadataList", list_meta, [("items", Value::Array(items))])
+}
+
+/// Moves the parts into a document; `json!` would copy them.
+fn document<const N: usize>(kind: &str, metadata: Value, parts: [(&str, Value); N]) -> Value {
+    let head = [("kind", kind.into()), ("apiVersion", "meta.k8s.io/v1".into()), ("metadata", metadata)];
+    Value::Object(head.into_iter().chain(parts).map(|(name, value)| (name.to_owned(), value)).collect())
 }

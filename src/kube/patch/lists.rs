@@ -13,12 +13,12 @@ use crate::kube::status::Status;
 /// Kubernetes has it.
 pub(super) fn merge<'t>(
     engine: &Engine<'t>,
-    original: Vec<Value>,
+    original: &[Value],
     patch: &[Value],
     rule: FieldRule<'t>,
     name: &str,
 ) -> Result<Vec<Value>, Status> {
-    let Some(key) = rule.merge_key else { return Ok(merge_scalars(&original, patch)) };
+    let Some(key) = rule.merge_key else { return Ok(merge_scalars(original, patch)) };
     let mut items = Vec::new();
     let mut deleted = HashSet::new();
     let mut replaces = false;
@@ -38,11 +38,11 @@ pub(super) fn merge<'t>(
     if replaces {
         return Ok(items.into_iter().map(|item| clean(&Value::Object(item.clone()))).collect());
     }
-    let mut merged = original.clone();
-    merged.retain(|item| item.get(key).is_none_or(|id| !deleted.contains(id)));
+    let is_kept = |item: &&Value| item.get(key).is_none_or(|id| !deleted.contains(id));
+    let merged = original.iter().filter(is_kept).cloned().collect();
     let merged = merge_items(engine, merged, &items, key, rule, name)?;
     let wanted: Vec<Value> = items.iter().filter_map(|item| item.get(key).cloned()).collect();
-    Ok(arranged(merged, &wanted, &original, Some(key)))
+    Ok(arranged(merged, &wanted, original, Some(key)))
 }
 
 fn merge_items<'t>(

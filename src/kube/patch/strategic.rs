@@ -108,7 +108,7 @@ impl<'t> Engine<'t> {
         for (name, value) in patch {
             if let Some(field) = name.strip_prefix(DELETE_FROM) {
                 lists::delete_scalars(&mut original, field, value)?;
-            } else if !name.starts_with('$') {
+            } else if !is_directive(name) {
                 self.field(&mut original, name, value, at)?;
             }
         }
@@ -130,7 +130,7 @@ impl<'t> Engine<'t> {
                 Value::Object(self.object(old, new, at)?)
             }
             (Some(Value::Array(old)), Value::Array(new)) if rule.merges => {
-                Value::Array(lists::merge(self, old, new, rule, name)?)
+                Value::Array(lists::merge(self, &old, new, rule, name)?)
             }
             _ => clean(patch),
         };
@@ -143,7 +143,7 @@ impl<'t> Engine<'t> {
 fn retain(original: &mut Map<String, Value>, patch: &Map<String, Value>, keys: &Value) -> Result<(), Status> {
     let keys: Vec<&str> = keys.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let is_retained = |name: &str| keys.contains(&name);
-    let stray = patch.iter().find(|(name, value)| !name.starts_with('$') && !value.is_null() && !is_retained(name));
+    let stray = patch.iter().find(|(name, value)| !is_directive(name) && !value.is_null() && !is_retained(name));
     if let Some((name, _)) = stray {
         return Err(Status::bad_request(format!("invalid patch format of retainKeys: {name} is set but not retained")));
     }
@@ -164,9 +164,10 @@ pub(super) fn clean(value: &Value) -> Value {
 }
 
 fn without_directives(map: &Map<String, Value>) -> Map<String, Value> {
-    let is_directive = |name: &str| {
-        name == PATCH || name == RETAIN_KEYS || name.starts_with(DELETE_FROM) || name.starts_with(SET_ORDER)
-    };
     let kept = map.iter().filter(|(name, value)| !is_directive(name) && !value.is_null());
     kept.map(|(name, value)| (name.clone(), clean(value))).collect()
+}
+
+fn is_directive(name: &str) -> bool {
+    name == PATCH || name == RETAIN_KEYS || name.starts_with(DELETE_FROM) || name.starts_with(SET_ORDER)
 }

@@ -24,11 +24,14 @@ pub(super) struct Shown<'v> {
     pub now: Timestamp,
 }
 
+/// Fills the columns from an object.
+pub(super) type Cells = fn(Shown<'_>) -> Vec<Value>;
+
 /// The columns of a resource and how an object fills them.
 pub(super) struct Printer {
     pub columns: &'static [Column],
     /// As many cells as there are columns, in their order.
-    pub cells: fn(Shown<'_>) -> Vec<Value>,
+    pub cells: Cells,
     /// Conditions of the row, e.g. that the object has run to its end.
     pub conditions: Option<fn(&Value) -> Option<Value>>,
 }

@@ -1,15 +1,13 @@
 //! Which printer shows which resource.
 
-use serde_json::Value;
-
-use super::column::{AGE, Column, NAME, Printer, Shown};
+use super::column::{AGE, Cells, Column, NAME, Printer};
 use super::peek::text;
 use super::{cluster, network, pod, workload};
 use crate::kube::resource::{Resource, id};
 
 /// The printer of a resource; name and time of creation where it has none of its own.
 pub(super) fn printer(resource: &Resource) -> Printer {
-    let (columns, cells): (&'static [Column], fn(Shown<'_>) -> Vec<Value>) = match resource.storage() {
+    let (columns, cells): (&'static [Column], Cells) = match resource.storage() {
         id::PODS => {
             return Printer { columns: pod::COLUMNS, cells: pod::cells, conditions: Some(pod::conditions) };
         }
