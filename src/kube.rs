@@ -5,6 +5,7 @@
 //! write path; `patch` the patch languages; `print` tables; `fields` field selectors; `discovery` and `openapi` documents.
 
 pub mod decode;
+pub mod default;
 pub mod facts;
 pub mod object;
 pub mod resource;

@@ -1,13 +1,15 @@
 //! Shapes of types at run time: what a field is, and whether a body fits its type.
 //!
 //! `roots` lists the types that bodies can have and asks `k8s-openapi` for their schemas; `graph` compiles them, once, to
-//! a compact table; `check` walks a body beside it.
+//! a compact table; `check` and `normalize` walk a body beside it.
 
 mod check;
 mod graph;
+mod normalize;
 mod roots;
 
 pub use check::{Fault, Finding, check};
+pub use normalize::normalize;
 pub use roots::definitions;
 
 use crate::kube::facts::Facts;

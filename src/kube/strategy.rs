@@ -55,7 +55,26 @@ pub fn prepare_create(res: &Resource, namespace: &str, value: &mut Value, stamp:
         meta.insert("generation".into(), 1.into());
     }
     reset_status(res, value);
+    if res.kind == "Namespace" {
+        hold_namespace(value);
+    }
     Ok(())
+}
+
+/// A namespace is held by its own finalizer until its contents are gone, and labelled with its name.
+fn hold_namespace(namespace: &mut Value) {
+    let name = namespace["metadata"]["name"].clone();
+    let Some(object) = namespace.as_object_mut() else { return };
+    if let Some(spec) = object.entry("spec").or_insert_with(|| json!({})).as_object_mut() {
+        let finalizers = spec.entry("finalizers").or_insert_with(|| json!([]));
+        if let Some(list) = finalizers.as_array_mut().filter(|list| !list.iter().any(|name| name == "kubernetes")) {
+            list.push("kubernetes".into());
+        }
+    }
+    let labels = object.get_mut("metadata").and_then(Value::as_object_mut).map(|meta| meta.entry("labels"));
+    if let Some(labels) = labels.and_then(|labels| labels.or_insert_with(|| json!({})).as_object_mut()) {
+        labels.insert("kubernetes.io/metadata.name".into(), name);
+    }
 }
 
 /// Makes a client's body the next version of `old`: what the server owns is carried over, spec and status change only
