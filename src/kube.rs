@@ -9,6 +9,7 @@ pub mod decode;
 pub mod events;
 pub mod default;
 pub mod decode;
+pub mod default;
 pub mod facts;
 pub mod fields;
 pub mod object;

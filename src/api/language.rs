@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::options::PatchKind;
 use crate::kube::resource::Resource;
 use crate::kube::schema::{self, Fault};
 use crate::kube::status::{Cause, Status};
@@ -9,17 +10,6 @@ use crate::kube::strategy;
 use crate::model::selector::FieldSelector;
 use crate::model::{Timestamp, Uid};
 use crate::plan::command::Propagation;
-
-/// How a patch is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PatchKind {
-    /// RFC 6902.
-    Json,
-    /// RFC 7396.
-    Merge,
-    /// Kubernetes' own, which knows list keys.
-    Strategic,
-}
 
 /// What a write is stamped with.
 pub struct Stamp {

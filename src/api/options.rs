@@ -20,6 +20,17 @@ pub enum FieldValidation {
     Strict,
 }
 
+/// How a patch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchKind {
+    /// RFC 6902.
+    Json,
+    /// RFC 7396.
+    Merge,
+    /// Kubernetes' own, which knows list keys.
+    Strategic,
+}
+
 /// Options of create, update and patch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WriteOptions {

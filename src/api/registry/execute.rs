@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Caller, Place, Registry};
-use crate::api::language::PatchKind;
-use crate::api::options::{DeleteOptions, FieldValidation, Preconditions, WriteOptions};
+use crate::api::options::{DeleteOptions, FieldValidation, PatchKind, Preconditions, WriteOptions};
 use crate::kube::resource::{self, Resource, id};
 use crate::kube::status::Status;
 use crate::model::{ObjectKey, ResourceId, Revision};

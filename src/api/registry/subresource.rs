@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::create::text;
 use super::update::Change;
 use super::{Caller, Deleted, Place, Registry, Written, parse};
-use crate::api::language::{self, PatchKind};
-use crate::api::options::{DeleteOptions, WriteOptions};
+use crate::api::language;
+use crate::api::options::{DeleteOptions, PatchKind, WriteOptions};
 use crate::kube::resource::Resource;
 use crate::kube::status::{Cause, Status};
 
