@@ -4,8 +4,8 @@
 //! the failure object; `decode` bodies in; `schema` shapes and facts of types; `default`, `strategy`, `validate` the
 //! write path; `patch` the patch languages; `print` tables; `fields` field selectors; `discovery` and `openapi` documents.
 
-pub mod default;
 pub mod decode;
+pub mod default;
 pub mod facts;
 pub mod object;
 pub mod resource;

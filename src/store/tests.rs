@@ -51,10 +51,7 @@ async fn a_commit_is_readable_watched_and_there_after_a_restart() {
     assert_eq!(store.get(&key("a")).unwrap().value, value);
     let refused = store.commit(put("a", Expect::Absent)).await.unwrap_err();
     assert_eq!(refused, Error::Conflict { key: key("a"), actual: Some(made.revision) });
-    assert!(matches!(
-        Store::open(StoreOptions::new(dir.path(), "n1"), world()).await,
-        Err(Error::Locked(_))
-    ));
+    assert!(matches!(Store::open(StoreOptions::new(dir.path(), "n1"), world()).await, Err(Error::Locked(_))));
     store.close().await;
     assert_eq!(store.commit(put("b", Expect::Any)).await.unwrap_err(), Error::Unavailable);
     let again = open(dir.path()).await;
