@@ -8,11 +8,12 @@ pub mod command;
 pub mod controller;
 pub mod deployment;
 mod owner;
+pub mod pod;
+pub mod queue;
 mod readiness;
 pub mod replicaset;
 pub mod scheduler;
 mod select;
-pub mod pod;
 pub mod snapshot;
 mod write;
 

@@ -39,7 +39,8 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Value, Status> {
         let resource = place.resource;
-        let make = |old: &Value| language::patch("io.k8s.api.autoscaling.v1.Scale", kind, &scale_of(resource, old), patch);
+        let make =
+            |old: &Value| language::patch("io.k8s.api.autoscaling.v1.Scale", kind, &scale_of(resource, old), patch);
         self.rescale(caller, place, options, &make).await
     }
 
@@ -70,7 +71,13 @@ impl Registry {
     }
 
     /// Deletes a pod, as an `Eviction` asks.
-    pub async fn evict(&self, caller: &Caller, place: &Place<'_>, body: &Value, dry_run: bool) -> Result<Deleted, Status> {
+    pub async fn evict(
+        &self,
+        caller: &Caller,
+        place: &Place<'_>,
+        body: &Value,
+        dry_run: bool,
+    ) -> Result<Deleted, Status> {
         let asked = body.get("deleteOptions").cloned().unwrap_or_default();
         let mut options = DeleteOptions::read(&crate::api::query::Query::default(), &asked)?;
         options.dry_run |= dry_run;

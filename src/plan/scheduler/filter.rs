@@ -63,9 +63,8 @@ fn taints(_: &Wanted, spec: &PodSpec, fleet: &Fleet, at: usize) -> Verdict {
 }
 
 fn selector(_: &Wanted, spec: &PodSpec, fleet: &Fleet, at: usize) -> Verdict {
-    let fits = fleet.names.get(at).zip(fleet.labels.get(at)).is_some_and(|(name, labels)| {
-        label::selects(spec, name, labels)
-    });
+    let fits =
+        fleet.names.get(at).zip(fleet.labels.get(at)).is_some_and(|(name, labels)| label::selects(spec, name, labels));
     if fits { Verdict::new() } else { incurable("node(s) didn't match Pod's node affinity/selector") }
 }
 

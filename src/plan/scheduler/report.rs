@@ -11,7 +11,11 @@ use crate::model::Timestamp;
 use crate::plan::{Command, readiness, write};
 
 /// The event and the condition, where they would say something new.
-pub(super) fn unschedulable(wanted: &Wanted, verdicts: &[Verdict], now: Timestamp) -> Result<Vec<Command>, DecodeError> {
+pub(super) fn unschedulable(
+    wanted: &Wanted,
+    verdicts: &[Verdict],
+    now: Timestamp,
+) -> Result<Vec<Command>, DecodeError> {
     let message = message(wanted, verdicts);
     let current = readiness::condition(&wanted.pod, "PodScheduled");
     if current.is_some_and(|one| one.status == "False" && one.message.as_deref() == Some(&message)) {

@@ -69,7 +69,8 @@ impl Amounts {
     pub(super) fn read(list: Option<&BTreeMap<String, WireQuantity>>) -> Result<Self, String> {
         let mut amounts = Self::default();
         for (name, quantity) in list.into_iter().flatten() {
-            let parsed = Quantity::parse(&quantity.0).ok_or_else(|| format!("{name}: {:?} is no quantity", quantity.0))?;
+            let parsed =
+                Quantity::parse(&quantity.0).ok_or_else(|| format!("{name}: {:?} is no quantity", quantity.0))?;
             match name.as_str() {
                 "cpu" => amounts.cpu_millis = parsed.millis(),
                 "memory" => amounts.memory_bytes = parsed.units(),

@@ -85,7 +85,8 @@ fn least_allocated(wanted: &Wanted, _: &PodSpec, fleet: &Fleet, at: usize) -> i6
 
 /// How alike the used shares of CPU and memory are.
 fn balanced(wanted: &Wanted, _: &PodSpec, fleet: &Fleet, at: usize) -> i64 {
-    let used = |(capacity, taken): (i64, i64)| if capacity <= 0 { FULL } else { hundredths(taken.min(capacity), capacity) };
+    let used =
+        |(capacity, taken): (i64, i64)| if capacity <= 0 { FULL } else { hundredths(taken.min(capacity), capacity) };
     after(wanted, fleet, at).map_or(0, |[cpu, memory]| FULL - (used(cpu) - used(memory)).abs() / 2)
 }
 
