@@ -7,7 +7,9 @@
 pub mod container;
 pub mod error;
 pub mod image;
+pub mod netns;
 pub mod network;
+pub mod nft;
 
 use std::path::Path;
 
