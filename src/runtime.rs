@@ -10,7 +10,9 @@ pub mod hollow;
 pub mod image;
 pub mod images;
 pub mod logs;
+pub mod netns;
 pub mod network;
+pub mod nft;
 
 use std::path::Path;
 

@@ -66,7 +66,7 @@ pub struct Sources {
     /// The process's environment.
     pub environment: Vec<(String, String)>,
     /// Key of a setting and its value, from a flag.
-    pub flags: Vec<(&'static str, String)>,
+    pub flags: Vec<(String, String)>,
 }
 
 /// Where a value came from.

@@ -9,7 +9,7 @@ fn load(text: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]
     let sources = Sources {
         file: Some(file),
         environment: environment.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
-        flags: flags.iter().map(|(a, b)| (*a, (*b).into())).collect(),
+        flags: flags.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
     };
     Settings::load(&sources).map_err(|error| error.to_string().replace(dir.path().to_str().unwrap(), ""))
 }
