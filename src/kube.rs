@@ -6,10 +6,8 @@
 //! `discovery` and `openapi` documents.
 
 pub mod decode;
+pub mod default;
 pub mod events;
-pub mod default;
-pub mod decode;
-pub mod default;
 pub mod facts;
 pub mod fields;
 pub mod object;
