@@ -5,9 +5,11 @@
 //! write path; `patch` the patch languages; `print` tables; `fields` field selectors; `discovery` and `openapi` documents.
 
 pub mod default;
+pub mod discovery;
 pub mod facts;
 pub mod object;
 pub mod resource;
 pub mod schema;
 pub mod status;
 pub mod strategy;
+pub mod validate;
