@@ -8,6 +8,7 @@
 pub mod decode;
 pub mod default;
 pub mod events;
+pub mod discovery;
 pub mod facts;
 pub mod fields;
 pub mod object;
@@ -17,3 +18,4 @@ pub mod resource;
 pub mod schema;
 pub mod status;
 pub mod strategy;
+pub mod validate;
