@@ -6,8 +6,8 @@
 //! `discovery` and `openapi` documents.
 
 pub mod decode;
-pub mod events;
 pub mod default;
+pub mod events;
 pub mod facts;
 pub mod fields;
 pub mod object;

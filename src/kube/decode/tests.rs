@@ -1,3 +1,5 @@
+//! What bodies decode to, and which are refused.
+
 use serde_json::json;
 
 use super::{Format, Limits, decode, decode_yaml_document, split_yaml_documents};
