@@ -62,9 +62,21 @@ pub fn decode(bytes: &[u8], format: Format, limits: Limits) -> Result<Decoded, S
     let mut seen = Seen::new(limits);
     let value = match format {
         Format::Json => json(bytes, &mut seen).map_err(|reason| syntax(&reason))?,
-        Format::Yaml => yaml::single(bytes, &mut seen)
-            .map_err(|reason| syntax(&format!("error converting YAML to JSON: yaml: {reason}")))?,
+        Format::Yaml => yaml::single(bytes, &mut seen).map_err(|reason| yaml_syntax(&reason))?,
     };
+    Ok(Decoded { value, duplicates: seen.duplicates })
+}
+
+/// Reads one document of a stream that [`split_yaml_documents`] cut; errors count lines from the stream's start.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_yaml_document(document: Document<'_>, limits: Limits) -> Result<Decoded, Status> {
+    if document.text.len() > limits.max_bytes {
+        return Err(too_large(limits.max_bytes));
+    }
+    let mut seen = Seen::new(limits);
+    let value = yaml::document(document, &mut seen).map_err(|reason| yaml_syntax(&reason))?;
     Ok(Decoded { value, duplicates: seen.duplicates })
 }
 
@@ -75,7 +87,6 @@ pub fn too_large(max_bytes: usize) -> Status {
 
 fn json(bytes: &[u8], seen: &mut Seen) -> Result<Value, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    // The bound on depth is ours; the library's own (128) would only be a second, worse message.
     let value = Builder::root(seen).deserialize(&mut deserializer).map_err(|error| error.to_string())?;
     deserializer.end().map_err(|error| error.to_string())?;
     Ok(value)
@@ -83,4 +94,8 @@ fn json(bytes: &[u8], seen: &mut Seen) -> Result<Value, String> {
 
 fn syntax(reason: &str) -> Status {
     Status::bad_request(format!("couldn't get version/kind; json parse error: {reason}"))
+}
+
+fn yaml_syntax(reason: &str) -> Status {
+    syntax(&format!("error converting YAML to JSON: yaml: {reason}"))
 }

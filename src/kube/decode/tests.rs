@@ -1,6 +1,8 @@
+//! What bodies decode to, and which are refused.
+
 use serde_json::json;
 
-use super::{Format, Limits, decode, split_yaml_documents};
+use super::{Format, Limits, decode, decode_yaml_document, split_yaml_documents};
 
 fn message(body: &str, format: Format) -> String {
     let error = decode(body.as_bytes(), format, Limits::REQUEST).unwrap_err();
@@ -84,4 +86,7 @@ fn a_stream_is_cut_into_documents_that_know_their_lines() {
     let stream = "# only a comment\n---\na: 1\n--- # second\nb: |\n  ---x\n---\n\n--- {c: 3}\n";
     let cut: Vec<_> = split_yaml_documents(stream).iter().map(|d| (d.first_line, d.text)).collect();
     assert_eq!(cut, [(2, "\na: 1\n"), (4, " # second\nb: |\n  ---x\n"), (9, " {c: 3}\n")]);
+    let last = split_yaml_documents("a: 1\n---\nb: 2\nc: *x\n").pop().unwrap();
+    let error = decode_yaml_document(last, Limits::REQUEST).unwrap_err();
+    assert!(error.message.contains("yaml: line 4 column 4: "), "{}", error.message);
 }

@@ -45,7 +45,7 @@ fn is_separator(line: &str) -> bool {
 }
 
 fn is_blank(text: &str) -> bool {
-    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "...")
+    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with(['#', '%']) || line == "...")
 }
 
 /// Reads the one document of `bytes`; the error names line and column.
@@ -56,11 +56,16 @@ pub(super) fn single(bytes: &[u8], seen: &mut Seen) -> Result<Value, String> {
         let lines = documents.get(1).map_or(0, |document| document.first_line);
         return Err(format!("line {lines}: a second document begins; send one document in one request"));
     }
-    let (text, first_line) = documents.first().map_or(("", 1), |document| (document.text, document.first_line));
-    serde_saphyr::with_deserializer_from_str_with_options(text, options(seen), |deserializer| {
+    let first = documents.first().copied().unwrap_or(Document { text: "", first_line: 1 });
+    document(first, seen)
+}
+
+/// Reads one document; the error names line and column of the stream that it was cut from.
+pub(super) fn document(document: Document<'_>, seen: &mut Seen) -> Result<Value, String> {
+    serde_saphyr::with_deserializer_from_str_with_options(document.text, options(seen), |deserializer| {
         Builder::root(seen).deserialize(deserializer)
     })
-    .map_err(|error| describe(&error, first_line))
+    .map_err(|error| describe(&error, document.first_line))
 }
 
 fn options(seen: &Seen) -> Options {
