@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::answer::TableOptions;
 use super::options::PatchKind;
+use crate::kube::default;
 use crate::kube::resource::Resource;
 use crate::kube::schema::{self, Fault};
 use crate::kube::status::{Cause, Status};
@@ -57,7 +59,9 @@ pub fn findings(resource: &Resource, body: &Value) -> Result<Vec<String>, Status
 }
 
 /// Fills in what the client left out.
-pub fn apply_defaults(_resource: &Resource, _object: &mut Value) {}
+pub fn apply_defaults(resource: &Resource, object: &mut Value) {
+    default::apply(resource, object);
+}
 
 /// Makes a body a new object.
 pub fn prepare_create(resource: &Resource, namespace: &str, object: &mut Value, stamp: &Stamp) -> Result<(), Status> {
@@ -144,6 +148,6 @@ pub fn from_storage(_resource: &Resource, object: Value) -> Value {
 }
 
 /// A `Table` of objects.
-pub fn table(_resource: &Resource, _objects: &[Value], _now: Timestamp) -> Value {
+pub fn table(_resource: &Resource, _objects: &[Value], _now: Timestamp, _with: TableOptions) -> Value {
     json!({})
 }
