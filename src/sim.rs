@@ -2,6 +2,10 @@
 //!
 //! Rooms: `history` what happened, as data; `invariants` (in `tests/sim`, one file each) judge it.
 
+pub mod client;
 pub mod history;
 #[path = "../tests/sim/invariants/all.rs"]
 pub mod invariants;
+pub mod trace;
+pub mod watcher;
+pub mod workload;

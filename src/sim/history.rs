@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct History {
     /// What the clients were told about each key that only they write, oldest first.
     pub writes: BTreeMap<String, Vec<Write>>,
+    /// What each increment of the shared counter came to.
+    pub increments: Vec<Outcome>,
     /// What each key held when it was read back: after every restart and at the end, in the order of reading.
     pub reads: Vec<Read>,
     /// Each watch that was followed, across all its reconnections.
@@ -51,10 +53,16 @@ pub struct Read {
 /// One followed watch: a list, then every event, resumed from the last revision after each cut.
 #[derive(Debug, Default)]
 pub struct Followed {
+    /// Plural of the resource that is watched.
+    pub resource: String,
     /// Where it began (again, after a 410): the revision of the list and what it held (key, revision).
     pub lists: Vec<(u64, BTreeMap<String, u64>)>,
     /// Every event, in the order received, after the list with the same index.
     pub events: Vec<Event>,
+    /// The last revision seen; a resumed watch starts after it.
+    pub position: Option<u64>,
+    /// The server said that the position is gone (410): list again.
+    pub expired: bool,
 }
 
 /// One event of a watch.
@@ -77,6 +85,8 @@ pub struct Event {
 pub struct End {
     /// Every object: key to its revision.
     pub objects: BTreeMap<String, u64>,
+    /// The shared counter; `None` where nobody has counted.
+    pub counter: Option<u64>,
     /// Of each deployment, replica set and replication controller: wanted and live, ready pods.
     pub replicas: Vec<Replicas>,
     /// Key of an object and the uid of a controlling owner that does not exist.

@@ -2,6 +2,7 @@
 
 mod acknowledged_writes_survive;
 mod no_container_without_a_pod;
+mod no_update_is_lost;
 mod owned_objects_go_with_their_owner;
 mod replica_counts_converge;
 mod revisions_are_unique;
@@ -27,4 +28,5 @@ pub const ALL: &[Invariant] = &[
     replica_counts_converge::INVARIANT,
     owned_objects_go_with_their_owner::INVARIANT,
     no_container_without_a_pod::INVARIANT,
+    no_update_is_lost::INVARIANT,
 ];

@@ -28,7 +28,7 @@ fn acknowledged_once(history: &History) -> Result<(), String> {
     let mut owners: BTreeMap<u64, &str> = BTreeMap::new();
     for (key, writes) in &history.writes {
         for write in writes {
-            let Outcome::Acknowledged(revision) = write.outcome else { continue };
+            let Outcome::Acknowledged(revision @ 1..) = write.outcome else { continue };
             if let Some(other) = owners.insert(revision, key) {
                 return Err(format!("revision {revision} was given to {other} and to {key}"));
             }

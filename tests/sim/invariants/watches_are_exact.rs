@@ -14,7 +14,9 @@ pub const INVARIANT: Invariant = Invariant {
 fn check(history: &History) -> Result<(), String> {
     for watch in &history.watches {
         ordered(watch)?;
-        replayed(watch, &history.end.objects)?;
+        let of_resource = |key: &String| key.split('/').next() == Some(watch.resource.as_str());
+        let end = history.end.objects.iter().filter(|(key, _)| of_resource(key));
+        replayed(watch, &end.map(|(key, revision)| (key.clone(), *revision)).collect())?;
     }
     agree(&history.watches)
 }
@@ -35,16 +37,16 @@ fn ordered(watch: &Followed) -> Result<(), String> {
     Ok(())
 }
 
-/// A later list, or the end, holds exactly what the list before and the events after it say.
+/// Every stretch of events follows from the list before it, and the last one leads to what is there at the end. (What
+/// lies between a 410 and the list after it was never promised.)
 fn replayed(watch: &Followed, end: &BTreeMap<String, u64>) -> Result<(), String> {
     for (index, (_, listed)) in watch.lists.iter().enumerate() {
         let mut state = listed.clone();
         for event in watch.events.iter().filter(|event| event.list == index) {
             step(&mut state, event)?;
         }
-        // After a 410 events in between were never promised; only the last stretch must reach the end.
         if index + 1 == watch.lists.len() && state != *end {
-            return Err(format!("replaying gives {}", difference(&state, end)));
+            return Err(format!("replaying {} gives {}", watch.resource, difference(&state, end)));
         }
     }
     Ok(())
@@ -61,26 +63,28 @@ fn step(state: &mut BTreeMap<String, u64>, event: &Event) -> Result<(), String> 
     Ok(())
 }
 
-/// Two watches that cover the same revisions saw the same changes.
+/// Two watches of a resource saw the same changes in the revisions that both covered without a gap.
 fn agree(watches: &[Followed]) -> Result<(), String> {
-    let Some((first, rest)) = watches.split_first() else { return Ok(()) };
-    let mine: BTreeSet<(u64, &str)> = first.events.iter().map(|event| (event.revision, event.key.as_str())).collect();
-    for other in rest {
-        let from = other
-            .lists
-            .first()
-            .map_or(0, |(revision, _)| *revision)
-            .max(first.lists.first().map_or(0, |(revision, _)| *revision));
-        if first.lists.len() > 1 || other.lists.len() > 1 {
-            continue;
-        }
-        let theirs: BTreeSet<(u64, &str)> =
-            other.events.iter().map(|event| (event.revision, event.key.as_str())).collect();
-        if let Some(odd) = mine.symmetric_difference(&theirs).find(|(revision, _)| *revision > from) {
-            return Err(format!("one watch saw {odd:?}, another did not"));
+    for (index, one) in watches.iter().enumerate() {
+        for other in watches.iter().skip(index + 1).filter(|other| other.resource == one.resource) {
+            let (Some(from_one), Some(from_other)) = (last_list(one), last_list(other)) else { continue };
+            let from = from_one.max(from_other);
+            let (mine, theirs) = (changes(one, from), changes(other, from));
+            if let Some(odd) = mine.symmetric_difference(&theirs).next() {
+                return Err(format!("one watch of {} saw {odd:?}, another did not", one.resource));
+            }
         }
     }
     Ok(())
+}
+
+fn last_list(watch: &Followed) -> Option<u64> {
+    watch.lists.last().map(|(revision, _)| *revision)
+}
+
+fn changes(watch: &Followed, after: u64) -> BTreeSet<(u64, &str)> {
+    let late = watch.events.iter().filter(|event| event.revision > after);
+    late.map(|event| (event.revision, event.key.as_str())).collect()
 }
 
 fn difference(have: &BTreeMap<String, u64>, want: &BTreeMap<String, u64>) -> String {
