@@ -8,3 +8,5 @@ mod cluster {
     pub mod python;
     pub mod tutorial;
 }
+
+mod network;

@@ -156,8 +156,14 @@ impl BridgeNetwork {
     }
 
     async fn tear_down(&self, uid: &str, dir: &Path) -> Result<(), Error> {
-        link::remove(&self.host, &link_name(&self.options.bridge, uid)).await?;
-        netns::unpin(dir)
+        let _turn = self.turns.acquire().await;
+        let (link, dir) = (link_name(&self.options.bridge, uid), dir.to_path_buf());
+        // The kernel takes some 30 ms to remove a link, during which the thread that asked is blocked.
+        netns::in_thread(move || {
+            on_this_thread(async { link::remove(&link::connect()?, &link).await })?;
+            netns::unpin(&dir)
+        })
+        .await
     }
 
     fn addresses(&self, record: &Record, dir: &Path) -> PodAddresses {
@@ -267,11 +273,7 @@ impl PodNetwork for BridgeNetwork {
 
 /// Runs on a thread of its own.
 fn set_up(dir: &Path, kinds: &[Kind], hostname: &str, pair: Option<&link::Pair>) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .map_err(|error| Error::System(format!("cannot set up a namespace: {error}")))?;
-    runtime.block_on(async {
+    on_this_thread(async {
         // The first socket stays in the node's network, the second one is the pod's.
         let host = link::connect()?;
         netns::unshare_and_pin(dir, kinds, hostname)?;
@@ -280,6 +282,14 @@ fn set_up(dir: &Path, kinds: &[Kind], hostname: &str, pair: Option<&link::Pair>)
             None => Ok(()),
         }
     })
+}
+
+fn on_this_thread<T>(job: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(|error| Error::System(format!("cannot set up a namespace: {error}")))?;
+    runtime.block_on(job)
 }
 
 /// Name of a pod's link outside: `veth` and 44 bits of a hash (FNV-1a) of bridge and uid; 15 bytes.

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use futures::TryStreamExt;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
-use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::Cidr;
 use crate::runtime::Error;
@@ -83,6 +83,10 @@ pub async fn join(host: &Handle, pod: &Handle, pair: &Pair) -> Result<(), Error>
     }
     let outside = outside.set_info_data(InfoData::Veth(InfoVeth::Peer(inside.build())));
     host.link().add(outside.build()).execute().await.map_err(|error| failed("make link", &pair.outside, &error))?;
+    let port = find(host, &pair.outside).await?.map_or(0, |link| link.header.index);
+    // A pod may reach itself through a host port; where br_netfilter is on, such a frame goes back to its own port.
+    let hairpin = host.link().set_port(LinkBridgePort::new(port).hairpin(true).build()).execute().await;
+    hairpin.map_err(|error| failed("set up bridge port", &pair.outside, &error))?;
     raise_loopback(pod).await?;
     let link = find(pod, INSIDE).await?.ok_or_else(|| Error::System(format!("link {INSIDE} has vanished")))?;
     let index = link.header.index;
