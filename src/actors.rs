@@ -8,13 +8,7 @@ pub mod control;
 pub mod executor;
 pub mod mirror;
 
-//! Rooms: `node` puts a node together; `settings` what it is told; `tree` what each child's failure means; `supervisor`
-//! carries that out; `service` a long task as an actor; `executor` the door through which actors write; `mirror` the
-//! shared view of the cluster; `control` a controller's shell; `agent` this node as a place to run pods.
 
-pub mod control;
-pub mod executor;
-pub mod mirror;
 pub mod service;
 pub mod settings;
 pub mod supervisor;
