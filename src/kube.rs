@@ -8,6 +8,7 @@ pub mod default;
 pub mod discovery;
 pub mod facts;
 pub mod object;
+pub mod openapi;
 pub mod resource;
 pub mod schema;
 pub mod status;
