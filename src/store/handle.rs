@@ -181,7 +181,7 @@ impl Store {
     /// See [`Error`].
     pub async fn snapshot(&self) -> Result<(), Error> {
         self.check_alive()?;
-        self.inner.consensus.snapshot().await
+        self.inner.consensus.snapshot().await.map(drop)
     }
 
     /// Figures of now.

@@ -68,6 +68,7 @@ pub const FIRST_VOTER: u64 = 1;
 #[derive(Clone)]
 pub struct Consensus {
     raft: openraft::Raft<Types>,
+    machine: Machine,
 }
 
 impl Consensus {
@@ -89,9 +90,9 @@ impl Consensus {
             max_in_snapshot_log_to_keep: 0,
             ..openraft::Config::default()
         };
-        let raft = openraft::Raft::new(id, Arc::new(config), Network(peers), log, machine).await;
+        let raft = openraft::Raft::new(id, Arc::new(config), Network(peers), log, machine.clone()).await;
         let raft = raft.map_err(|_| Error::Disk)?;
-        let this = Self { raft };
+        let this = Self { raft, machine };
         this.lead(id, node).await?;
         Ok(this)
     }
@@ -124,9 +125,14 @@ impl Consensus {
         self.raft.ensure_linearizable().await.map(drop).map_err(|_| Error::Unavailable)
     }
 
-    /// Persists the state machine, then drops the log that it covers.
-    pub async fn snapshot(&self) -> Result<(), Error> {
-        self.raft.trigger().snapshot().await.map_err(|_| Error::Unavailable)
+    /// Persists the state machine, then lets raft drop the log that it covers. Gives the size of the state in bytes.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] and [`Error::Disk`], which leave everything as it was.
+    pub async fn snapshot(&self) -> Result<u64, Error> {
+        let bytes = self.machine.prepare().await?;
+        self.raft.trigger().snapshot().await.map_err(|_| Error::Unavailable)?;
+        Ok(bytes)
     }
 
     /// Index up to which the log has been dropped.

@@ -199,3 +199,58 @@ async fn a_failed_sync_stops_the_store_and_a_full_disk_leaves_reads_and_deletes(
     tokio::time::sleep(Duration::from_millis(50)).await;
     store.commit(put("c", Expect::Any)).await.unwrap();
 }
+
+#[tokio::test]
+async fn history_and_log_stay_within_their_bounds_and_an_idle_store_writes_nothing() {
+    let disk = SimDisk::new(1);
+    let options = StoreOptions {
+        history_bytes: 20_000,
+        snapshot_bytes: 30_000,
+        history_age: Duration::from_secs(1),
+        ..small(Driver::Task)
+    };
+    let store = Store::open(options.clone(), simulated(&disk, 1)).await.unwrap();
+    for _ in 0..10 {
+        for n in 0..40 {
+            store.commit(put(&n.to_string(), Expect::Any)).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    let behind = store.watch(Scope::ALL, Revision(2));
+    assert!(matches!(behind, Err(Error::Compacted { .. })));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let stats = store.stats();
+    assert!(stats.history_bytes <= 20_000 && stats.log_bytes < 60_000, "{stats:?}");
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let (stats, changes) = (store.stats(), disk.changes());
+    assert_eq!((stats.history_changes, stats.objects), (0, 40), "all of it is older than a second");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(disk.changes(), changes, "idle");
+    drop(store);
+    disk.kill();
+    let again = Store::open(options, simulated(&disk, 1)).await.unwrap();
+    assert_eq!(again.stats().objects, 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_share_syncs_and_each_gets_a_revision_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let tasks: Vec<_> = (0..64)
+        .map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(put(&n.to_string(), Expect::Absent)).await.unwrap().revision })
+        })
+        .collect();
+    let mut revisions = std::collections::BTreeSet::new();
+    for task in tasks {
+        assert!(revisions.insert(task.await.unwrap()));
+    }
+    let syncs = store.stats().sync.count;
+    assert!(syncs < 60, "{syncs} syncs for 64 commits");
+    // Without close: what was acknowledged is on disk, whatever becomes of the process.
+    drop(store);
+    let again = open(dir.path()).await;
+    assert_eq!(again.stats().objects, 64);
+    assert_eq!(again.revision(), again.barrier().await.unwrap());
+}
