@@ -50,6 +50,7 @@ pub(super) fn start(inner: &Inner, options: &StoreOptions) {
     let mut stop = failed.subscribe();
     tokio::spawn(async move {
         tokio::select! {
+            biased;
             () = keeper.run(applied) => {}
             () = consensus.ended() => {
                 let cause = shared.durable.borrow().failed.clone().unwrap_or(Error::Unavailable);
@@ -71,6 +72,7 @@ impl Keeper {
             tokio::time::sleep(LOOK_EVERY).await;
             let due = self.marks.front().map(|(at, _)| *at + self.options.history_age);
             tokio::select! {
+                biased;
                 changed = applied.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }

@@ -61,6 +61,14 @@ pub type LogId = openraft::LogId<u64>;
 /// Raft's storage error.
 pub type StorageError = openraft::StorageError<u64>;
 
+/// The revision that an entry makes: its index.
+fn revision_of(id: &LogId) -> Revision {
+    if super::mutant::mutant("reuse-revision-after-restart") {
+        return Revision(id.index.saturating_sub(3 * id.leader_id.term.saturating_sub(1)));
+    }
+    Revision(id.index)
+}
+
 /// Number of the first voter of a cluster.
 pub const FIRST_VOTER: u64 = 1;
 
@@ -97,6 +105,12 @@ impl Consensus {
         Ok(this)
     }
 
+    /// The state machine.
+    #[cfg(test)]
+    pub fn machine(&self) -> Machine {
+        self.machine.clone()
+    }
+
     async fn lead(&self, id: u64, node: String) -> Result<(), Error> {
         if self.raft.is_initialized().await.map_err(|_| Error::Unavailable)? {
             self.raft.trigger().elect().await.map_err(|_| Error::Unavailable)?;
@@ -110,10 +124,10 @@ impl Consensus {
         self.raft.ensure_linearizable().await.map(drop).map_err(|_| Error::Disk)
     }
 
-    /// Replicates `command`; gives its index and what the state machine made of it.
-    pub async fn propose(&self, command: Command) -> Result<(u64, Reply), Error> {
+    /// Replicates `command`; gives its revision and what the state machine made of it.
+    pub async fn propose(&self, command: Command) -> Result<(Revision, Reply), Error> {
         match self.raft.client_write(command).await {
-            Ok(response) => Ok((response.log_id.index, response.data)),
+            Ok(response) => Ok((revision_of(&response.log_id), response.data)),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(Error::Unavailable),
             Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(_))) => Err(Error::Unavailable),
             Err(RaftError::Fatal(_)) => Err(Error::Unavailable),

@@ -254,3 +254,52 @@ async fn many_writers_share_syncs_and_each_gets_a_revision_of_its_own() {
     assert_eq!(again.stats().objects, 64);
     assert_eq!(again.revision(), again.barrier().await.unwrap());
 }
+
+#[tokio::test]
+async fn a_snapshot_installs_into_an_empty_store_with_its_history() {
+    use openraft::storage::RaftStateMachine;
+
+    let (full, empty) = (SimDisk::new(1), SimDisk::new(2));
+    let store = Store::open(small(Driver::Task), simulated(&full, 1)).await.unwrap();
+    for n in 0..20 {
+        store.commit(put(&(n % 7).to_string(), Expect::Any)).await.unwrap();
+    }
+    store.compact(Revision(9)).await.unwrap();
+    let sent = store.machine().get_current_snapshot().await.unwrap().unwrap();
+    let target = Store::open(small(Driver::Task), simulated(&empty, 2)).await.unwrap();
+    target.machine().install_snapshot(&sent.meta, sent.snapshot).await.unwrap();
+    let all = |store: &Store| store.list(&Scope::ALL, Some(Revision(12)), None, 0).unwrap().records;
+    assert_eq!(all(&store), all(&target));
+    assert_eq!(store.stats().history_changes, target.stats().history_changes);
+    assert_eq!(
+        target.watch(Scope::ALL, Revision(9)).unwrap().next().await.unwrap().changes[0].revision(),
+        Revision(10)
+    );
+    let mut table = table::ImageTable::open(empty.boot(), Path::new("/data/state")).unwrap();
+    let kept = table::Table::load(&mut table).unwrap().unwrap();
+    assert_eq!(kept.applied, store.revision(), "what was installed is durable");
+}
+
+#[tokio::test]
+async fn a_damaged_state_and_a_foreign_file_are_refused_by_name() {
+    let disk = SimDisk::new(1);
+    let store = Store::open(small(Driver::Task), simulated(&disk, 1)).await.unwrap();
+    store.commit(put("a", Expect::Any)).await.unwrap();
+    store.snapshot().await.unwrap();
+    let at = store.revision();
+    store.close().await;
+    let image = format!("/data/state/{:020}.image", at.0);
+    let refused = async |path: &str| match Store::open(small(Driver::Task), simulated(&disk, 1)).await {
+        Err(Error::Damaged(text)) => assert!(text.contains(path), "{text}"),
+        other => panic!("{path}: {:?}", other.err()),
+    };
+    disk.flip(Path::new(&image), 30);
+    refused(&image).await;
+    disk.kill();
+    disk.flip(Path::new(&image), 30);
+    disk.boot().open(Path::new("/data/log/notes.txt"), true).unwrap();
+    refused("notes.txt").await;
+    disk.kill();
+    disk.boot().remove(Path::new("/data/log/notes.txt")).unwrap();
+    Store::open(small(Driver::Task), simulated(&disk, 1)).await.unwrap();
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::log_store::LogStore;
-use super::{Command, LogId, Peer, Reply, StorageError, Types};
+use super::{Command, LogId, Peer, Reply, StorageError, Types, revision_of};
 use crate::model::Revision;
 use crate::store::mutant::mutant;
 use crate::store::mvcc::{Image, Mvcc};
@@ -126,7 +126,7 @@ impl Machine {
 
 /// Applies one entry; its index is the revision.
 fn apply_one(state: &mut Mvcc, applied: &mut Applied, entry: &Entry) -> Reply {
-    let revision = Revision(entry.log_id.index);
+    let revision = revision_of(&entry.log_id);
     applied.last = Some(entry.log_id);
     match &entry.payload {
         EntryPayload::Normal(Command::Txn(txn)) => return state.apply(txn, revision),
@@ -163,7 +163,7 @@ impl RaftStateMachine<Types> for Machine {
             self.log.set_voters(applied.membership.voter_ids().count());
             replies
         };
-        self.revision.send_replace(Revision(last.index));
+        self.revision.send_replace(revision_of(&last));
         Ok(replies)
     }
 
