@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::create::text;
 use super::update::Change;
 use super::{Caller, Deleted, Place, Registry, Written, parse};
-use crate::api::language;
 use crate::api::options::{DeleteOptions, PatchKind, WriteOptions};
+use crate::kube::patch;
 use crate::kube::resource::Resource;
 use crate::kube::status::{Cause, Status};
 
@@ -35,11 +35,11 @@ impl Registry {
         caller: &Caller,
         place: &Place<'_>,
         kind: PatchKind,
-        patch: &Value,
+        asked: &Value,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
         let resource = place.resource;
-        let make = |old: &Value| language::patch("io.k8s.api.autoscaling.v1.Scale", kind, &scale_of(resource, old), patch);
+        let make = |old: &Value| patch::apply(kind, "io.k8s.api.autoscaling.v1.Scale", &scale_of(resource, old), asked);
         self.rescale(caller, place, options, &make).await
     }
 
