@@ -1,0 +1,1 @@
+//! A small API for planners: snapshots built by hand, and plans carried out in memory.
