@@ -6,8 +6,13 @@
 
 pub mod container;
 pub mod error;
+pub mod hollow;
 pub mod image;
+pub mod images;
+pub mod logs;
 pub mod network;
+pub mod probe;
+pub mod volume;
 
 use std::path::Path;
 
