@@ -13,6 +13,8 @@ pub mod logs;
 pub mod netns;
 pub mod network;
 pub mod nft;
+pub mod probe;
+pub mod volume;
 
 use std::path::Path;
 
