@@ -47,7 +47,8 @@ impl Connection {
     /// Takes an open socket.
     pub(super) fn wrap(socket: OwnedFd) -> Result<Self, Error> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let socket = AsyncFd::register_with_interest(socket, interest).map_err(|error| system("watch a socket", &error))?;
+        let socket = AsyncFd::register_with_interest(socket, interest)
+            .map_err(|error| system("watch a socket", &error.into()))?;
         Ok(Self { socket })
     }
 

@@ -117,7 +117,7 @@ impl Stream {
         let nonblocking = || -> io::Result<AsyncFd<OwnedFd>> {
             let flags = OFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GETFL)?);
             fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-            AsyncFd::register(fd)
+            Ok(AsyncFd::register(fd)?)
         };
         Ok(Self(Arc::new(nonblocking().map_err(|error| system("watch a pipe", &error))?)))
     }
