@@ -12,9 +12,11 @@ pub mod hollow;
 pub mod image;
 pub mod images;
 pub mod logs;
+pub mod netns;
 pub mod network;
 pub mod oci;
 pub mod shim;
+pub mod nft;
 
 use std::ffi::OsString;
 use std::path::Path;

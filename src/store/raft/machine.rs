@@ -1,0 +1,200 @@
+//! The state machine as openraft wants it: waits until entries are durable, applies them to memory, tells watchers.
+
+use std::io;
+use std::sync::Arc;
+
+use openraft::storage::RaftStateMachine;
+use openraft::{EntryPayload, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageIOError, StoredMembership};
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::log_store::LogStore;
+use super::{Command, LogId, Peer, Reply, StorageError, Types};
+use crate::model::Revision;
+use crate::store::mutant::mutant;
+use crate::store::mvcc::{Image, Mvcc};
+use crate::store::table::Table;
+use crate::store::writer::Shared;
+use crate::store::{Driver, Error};
+
+type Entry = openraft::Entry<Types>;
+type Membership = StoredMembership<u64, Peer>;
+
+/// The consensus layer's part of an image.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Applied {
+    last: Option<LogId>,
+    membership: Membership,
+}
+
+/// The state machine. Clones share it; only openraft's copy applies.
+#[derive(Clone)]
+pub struct Machine {
+    state: Arc<RwLock<Mvcc>>,
+    applied: Arc<Mutex<Applied>>,
+    revision: Arc<watch::Sender<Revision>>,
+    table: Arc<Mutex<Box<dyn Table>>>,
+    shared: Arc<Shared>,
+    log: LogStore,
+    driver: Driver,
+}
+
+impl Machine {
+    /// Starts from the table's last persisted state.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where it does not decode or the log is behind it; [`Error::Disk`].
+    pub fn load(mut table: Box<dyn Table>, shared: Arc<Shared>, log: LogStore, driver: Driver) -> Result<Self, Error> {
+        let image = table.load()?.unwrap_or_default();
+        let applied: Applied = match image.consensus.is_empty() {
+            true => Applied::default(),
+            false => rmp_serde::from_slice(&image.consensus)
+                .map_err(|_| Error::Damaged("the state's consensus part is not readable".into()))?,
+        };
+        let state = Mvcc::from_image(&image);
+        let revision = state.applied();
+        Ok(Self {
+            state: Arc::new(RwLock::new(state)),
+            applied: Arc::new(Mutex::new(applied)),
+            revision: Arc::new(watch::Sender::new(revision)),
+            table: Arc::new(Mutex::new(table)),
+            shared,
+            log,
+            driver,
+        })
+    }
+
+    /// The memory that readers see.
+    pub fn state(&self) -> Arc<RwLock<Mvcc>> {
+        self.state.clone()
+    }
+
+    /// Tells of each applied revision.
+    pub fn revision(&self) -> Arc<watch::Sender<Revision>> {
+        self.revision.clone()
+    }
+
+    async fn wait_durable(&self, index: u64) -> io::Result<()> {
+        if mutant("answer-before-durable") {
+            return Ok(());
+        }
+        let mut durable = self.shared.durable.subscribe();
+        let reached = durable.wait_for(|durable| durable.next > index || durable.failed.is_some()).await;
+        match reached {
+            Ok(durable) if durable.next > index => Ok(()),
+            _ => Err(io::Error::other("the entry will not become durable")),
+        }
+    }
+
+    fn image(&self) -> Result<(Image, Applied), StorageError> {
+        let state = self.state.read();
+        let applied = self.applied.lock().clone();
+        let mut image = state.image();
+        image.consensus = rmp_serde::to_vec(&applied).map_err(|error| StorageIOError::read_state_machine(&error))?;
+        Ok((image, applied))
+    }
+
+    async fn persist(&self, image: Image) -> Result<Image, StorageError> {
+        let table = self.table.clone();
+        let write = move || table.lock().persist(&image).map(|()| image);
+        let written = match self.driver {
+            Driver::Thread => match tokio::task::spawn_blocking(write).await {
+                Ok(written) => written,
+                Err(_) => Err(Error::Unavailable),
+            },
+            Driver::Task => {
+                let written = write();
+                tokio::time::sleep(self.shared.disk.take_delay()).await;
+                written
+            }
+        };
+        written.map_err(|error| StorageIOError::write_snapshot(None, &error).into())
+    }
+}
+
+/// Applies one entry; its index is the revision.
+fn apply_one(state: &mut Mvcc, applied: &mut Applied, entry: &Entry) -> Reply {
+    let revision = Revision(entry.log_id.index);
+    applied.last = Some(entry.log_id);
+    match &entry.payload {
+        EntryPayload::Normal(Command::Txn(txn)) => return state.apply(txn, revision),
+        EntryPayload::Normal(Command::Compact(at)) => state.compact(*at),
+        EntryPayload::Membership(membership) => {
+            applied.membership = Membership::new(Some(entry.log_id), membership.clone());
+        }
+        EntryPayload::Blank => {}
+    }
+    state.skip(revision);
+    Ok(())
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), StorageError> {
+        let applied = self.applied.lock();
+        Ok((applied.last, applied.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Reply>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + Send,
+        I::IntoIter: Send,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let Some(last) = entries.last().map(|entry| entry.log_id) else { return Ok(Vec::new()) };
+        self.wait_durable(last.index).await.map_err(|error| StorageIOError::apply(last, &error))?;
+        let replies = {
+            let mut state = self.state.write();
+            let mut applied = self.applied.lock();
+            let replies = entries.iter().map(|entry| apply_one(&mut state, &mut applied, entry)).collect();
+            self.log.set_voters(applied.membership.voter_ids().count());
+            replies
+        };
+        self.revision.send_replace(Revision(last.index));
+        Ok(replies)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Image>, StorageError> {
+        Ok(Box::default())
+    }
+
+    async fn install_snapshot(&mut self, _: &SnapshotMeta<u64, Peer>, image: Box<Image>) -> Result<(), StorageError> {
+        let applied: Applied =
+            rmp_serde::from_slice(&image.consensus).map_err(|error| StorageIOError::read_snapshot(None, &error))?;
+        let image = self.persist(*image).await?;
+        let state = Mvcc::from_image(&image);
+        let revision = state.applied();
+        *self.state.write() = state;
+        *self.applied.lock() = applied;
+        self.revision.send_replace(revision);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
+        let (image, applied) = self.image()?;
+        Ok(applied.last.map(|_| snapshot(image, applied)))
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for Machine {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
+        let (image, applied) = self.image()?;
+        let image = self.persist(image).await?;
+        Ok(snapshot(image, applied))
+    }
+}
+
+fn snapshot(image: Image, applied: Applied) -> Snapshot<Types> {
+    let meta = SnapshotMeta {
+        last_log_id: applied.last,
+        last_membership: applied.membership,
+        snapshot_id: format!("at-{}", image.applied),
+    };
+    Snapshot { meta, snapshot: Box::new(image) }
+}
