@@ -3,10 +3,6 @@
 //! `arguments` is what can be typed, `failure` how a command ends badly; every command has its room: `up` and `down`
 //! a node, the rest a client of the API.
 
-/// Runs the command line and says how the process should end.
-pub fn run() -> std::process::ExitCode {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    crate::runtime::hidden_command(&args).unwrap_or(std::process::ExitCode::SUCCESS)
 mod arguments;
 mod down;
 mod failure;
@@ -25,6 +21,10 @@ use failure::Failure;
 
 /// Runs the command line and says how the process should end: 0 done, 1 failed, 2 mistyped.
 pub fn run() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    if let Some(code) = crate::runtime::hidden_command(&args) {
+        return code;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -14,9 +14,9 @@ pub mod images;
 pub mod logs;
 pub mod netns;
 pub mod network;
+pub mod nft;
 pub mod oci;
 pub mod shim;
-pub mod nft;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -47,8 +47,9 @@ impl Connection {
     /// Takes an open socket.
     pub(super) fn wrap(socket: OwnedFd) -> Result<Self, Error> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let socket = AsyncFd::register_with_interest(socket, interest)
-            .map_err(|error| system("watch a socket", &error.into()))?;
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and the same one, for as long as it lives.
+        let socket = unsafe { AsyncFd::register_with_interest(socket, interest) };
+        let socket = socket.map_err(|error| system("watch a socket", &error.into()))?;
         Ok(Self { socket })
     }
 

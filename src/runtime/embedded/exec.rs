@@ -117,7 +117,8 @@ impl Stream {
         let nonblocking = || -> io::Result<AsyncFd<OwnedFd>> {
             let flags = OFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GETFL)?);
             fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-            Ok(AsyncFd::register(fd)?)
+            // SAFETY: an `OwnedFd` keeps its descriptor open, and the same one, for as long as it lives.
+            Ok(unsafe { AsyncFd::register(fd) }?)
         };
         Ok(Self(Arc::new(nonblocking().map_err(|error| system("watch a pipe", &error))?)))
     }
