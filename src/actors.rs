@@ -7,10 +7,8 @@
 pub mod control;
 pub mod executor;
 pub mod mirror;
-//! `executor` the door through which actors write; `agent` this node as a place to run pods.
 
 pub mod agent;
-pub mod executor;
 pub mod service;
 pub mod settings;
 pub mod supervisor;
