@@ -6,8 +6,13 @@
 
 pub mod container;
 pub mod error;
+pub mod hollow;
 pub mod image;
+pub mod images;
+pub mod logs;
+pub mod netns;
 pub mod network;
+pub mod nft;
 
 use std::path::Path;
 

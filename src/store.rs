@@ -14,11 +14,11 @@ pub mod raft;
 pub mod record;
 pub mod stats;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod txn;
 pub mod watch;
 mod writer;
-#[cfg(test)]
-mod tests;
 
 pub use handle::Store;
 pub use open::{Driver, StoreOptions};

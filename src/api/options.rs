@@ -198,15 +198,13 @@ impl ListOptions {
         };
         match (self.version_match, self.resource_version, &self.continue_token) {
             (Some(_), _, Some(_)) => forbidden("resourceVersionMatch is forbidden when continue is provided"),
-            (Some(_), None, _) => {
-                forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided")
-            }
+            (Some(_), None, _) => forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"),
             (Some(VersionMatch::Exact), Some(0), _) => {
                 forbidden("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"")
             }
-            (None, Some(version), Some(_)) if version > 0 => Err(Status::bad_request(
-                "specifying resource version is not allowed when using continue",
-            )),
+            (None, Some(version), Some(_)) if version > 0 => {
+                Err(Status::bad_request("specifying resource version is not allowed when using continue"))
+            }
             _ => Ok(()),
         }
     }

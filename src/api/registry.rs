@@ -194,7 +194,10 @@ pub fn store_failure(error: &store::Error) -> Status {
             status
         }
         store::Error::Unavailable => Status::new(503, "ServiceUnavailable", error.to_string()),
-        error => Status::internal(error.to_string()),
+        store::Error::Invalid => Status::new(413, "RequestEntityTooLarge", error.to_string()),
+        store::Error::Disk | store::Error::DiskFull | store::Error::Damaged(_) | store::Error::Locked(_) => {
+            Status::internal(error.to_string())
+        }
     }
 }
 

@@ -214,14 +214,28 @@ impl Store {
 
     /// Stops; returns when the files are closed and the directory may be opened again.
     pub async fn close(&self) {
-        self.inner.failed.send_if_modified(|failed| {
-            let first = failed.is_none();
-            failed.get_or_insert(Error::Unavailable);
-            first
-        });
+        self.inner.fail(Error::Unavailable);
         self.inner.consensus.stop().await;
         self.inner.log.finish().await;
         self.inner.writer.clone().wait().await;
+    }
+}
+
+impl Inner {
+    /// Tells everybody that the store has ended; the first cause stays.
+    fn fail(&self, cause: Error) {
+        self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            failed.get_or_insert(cause);
+            first
+        });
+    }
+}
+
+impl Drop for Inner {
+    /// The last handle is gone: the keeper ends, then raft, then the writer, which releases the lock.
+    fn drop(&mut self) {
+        self.fail(Error::Unavailable);
     }
 }
 

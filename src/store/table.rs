@@ -65,6 +65,8 @@ impl ImageTable {
 
 impl Table for ImageTable {
     fn load(&mut self) -> Result<Option<Image>, Error> {
+        // A name that the last process could not make durable must be, before anything builds on it.
+        self.disk.sync_dir(&self.dir).map_err(|error| disk_error(&error))?;
         let Some(path) = self.images()?.pop() else { return Ok(None) };
         let file = self.disk.open(&path, false).map_err(|error| disk_error(&error))?;
         let image = image::decode(&mut |offset, out| file.read_at(offset, out)).map_err(|error| match error {

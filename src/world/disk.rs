@@ -1,6 +1,7 @@
 //! Files of the store, as a trait: the simulator's disk loses power, tears writes and fails fsync.
 
 pub mod real;
+pub mod sim;
 
 use std::io;
 use std::path::{Path, PathBuf};

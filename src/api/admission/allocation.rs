@@ -209,7 +209,8 @@ fn taken(key: &ObjectKey, owner: &str) -> Status {
         ("spec.ports[0].nodePort", "provided port is already allocated".to_owned())
     };
     let shown = key.name.rsplit('-').next().unwrap_or_default();
-    let value = if field == "spec.clusterIPs" { json!([shown]) } else { shown.parse::<u16>().map_or(Value::Null, Value::from) };
+    let value =
+        if field == "spec.clusterIPs" { json!([shown]) } else { shown.parse::<u16>().map_or(Value::Null, Value::from) };
     Status::invalid("", "Service", name, vec![Cause::invalid(field, &value, &why)])
 }
 

@@ -69,10 +69,7 @@ fn is_terminating(namespace: &[u8]) -> Result<bool, Status> {
 fn terminating(attempt: &Attempt<'_>, object: &Value) -> Status {
     let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let (group, plural) = (attempt.resource.id.group, attempt.resource.id.plural);
-    let why = format!(
-        "unable to create new content in namespace {} because it is being terminated",
-        attempt.namespace
-    );
+    let why = format!("unable to create new content in namespace {} because it is being terminated", attempt.namespace);
     let mut status = Status::forbidden(group, plural, name, &why);
     status.causes.push(Cause {
         reason: "NamespaceTerminating",

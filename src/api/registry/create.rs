@@ -105,7 +105,8 @@ fn exhausted(resource: &Resource, body: &Value) -> Status {
         return Status::conflict(group, plural, text(body, "/metadata/name"), "please try again");
     }
     let mut status = Status::already_exists(group, plural, prefix);
-    status.message = format!("{plural} {prefix:?} already exists, the server was not able to generate a unique name for the object");
+    status.message =
+        format!("{plural} {prefix:?} already exists, the server was not able to generate a unique name for the object");
     status.retry_after_seconds = Some(1);
     status
 }

@@ -34,12 +34,7 @@ enum Step {
 
 impl Registry {
     /// Deletes an object, or marks it for deletion.
-    pub async fn delete(
-        &self,
-        caller: &Caller,
-        place: &Place<'_>,
-        options: &DeleteOptions,
-    ) -> Result<Deleted, Status> {
+    pub async fn delete(&self, caller: &Caller, place: &Place<'_>, options: &DeleteOptions) -> Result<Deleted, Status> {
         for _ in 0..MAX_ATTEMPTS {
             let record = self.store.get(&place.key()).ok_or_else(|| place.not_found())?;
             if let Step::Done(deleted) = self.delete_version(caller, place, &record, options).await? {
@@ -130,8 +125,9 @@ fn check_preconditions(place: &Place<'_>, object: &Value, want: &Preconditions) 
     let check = |name: &str, want: &Option<String>, pointer: &str| {
         let have = super::create::text(object, pointer);
         match want {
-            Some(want) if want != have => Err(place
-                .conflict(&format!("Precondition failed: {name} in precondition: {want}, {name} in object meta: {have}"))),
+            Some(want) if want != have => Err(place.conflict(&format!(
+                "Precondition failed: {name} in precondition: {want}, {name} in object meta: {have}"
+            ))),
             _ => Ok(()),
         }
     };

@@ -101,7 +101,9 @@ mod tests {
 
     #[test]
     fn the_splice_lies_between_the_quotes_of_the_revision() {
-        for metadata in [json!({}), json!({ "name": "a", "resourceVersion": "7" }), json!({ "zone": "resourceVersion" })] {
+        for metadata in
+            [json!({}), json!({ "name": "a", "resourceVersion": "7" }), json!({ "zone": "resourceVersion" })]
+        {
             let object = json!({ "kind": "ConfigMap", "metadata": metadata, "data": { "resourceVersion": "x" } });
             let read: Value = serde_json::from_slice(&encode(&object).unwrap().at(Revision(42))).unwrap();
             let mut expect = object;

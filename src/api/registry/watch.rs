@@ -186,9 +186,7 @@ impl EventKind {
 
 fn watch_failure(error: &store::Error, from: Revision) -> Status {
     match error {
-        store::Error::Compacted { oldest } => {
-            Status::expired(format!("too old resource version: {from} ({oldest})"))
-        }
+        store::Error::Compacted { oldest } => Status::expired(format!("too old resource version: {from} ({oldest})")),
         error => store_failure(error),
     }
 }

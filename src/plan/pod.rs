@@ -1,0 +1,61 @@
+//! The life of one pod on its node, pure: what is known goes in, the next actions and the whole status come out.
+//!
+//! Rooms: `observed` what is known; `action` what is asked, what came of it and what is told; `record` how results
+//! change what is known; `build` the way up; `ending` the way down; `containers` one container's next step; `backoff`,
+//! `probe` counters; `status` the report; `adopt` what a restarted node finds; `image`, `env`, `resources`, `files`,
+//! `security` what specs are built from.
+
+pub mod action;
+pub mod adopt;
+pub mod backoff;
+pub mod build;
+pub mod containers;
+pub mod ending;
+pub mod image;
+pub mod observed;
+pub mod probe;
+pub mod record;
+pub mod resources;
+pub mod status;
+
+#[cfg(test)]
+mod tests;
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+
+pub use action::{Action, Event, HookKind, Outcome, PullPolicy};
+pub use observed::{Failure, Observed, Terminated};
+pub use probe::ProbeKind;
+
+use crate::model::Timestamp;
+use action::Wake;
+
+/// What to do about a pod now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Step {
+    /// Not yet in flight; independent of each other.
+    pub actions: Vec<Action>,
+    /// The whole status, as it is to be reported.
+    pub status: PodStatus,
+    /// When to look again even if nothing happens.
+    pub wake_at: Option<Timestamp>,
+    /// Nothing is left of the pod, here and in the API.
+    pub done: bool,
+}
+
+/// Decides the next step of `pod`.
+pub fn step(pod: &Pod, observed: &Observed, now: Timestamp) -> Step {
+    let mut wake = Wake::default();
+    let mut actions = match ending::cause(pod, observed, now, &mut wake) {
+        Some(cause) => ending::actions(pod, observed, cause, now, &mut wake),
+        None => build::actions(pod, observed, now, &mut wake),
+    };
+    actions.retain(|action| !observed.in_flight.contains(action));
+    Step {
+        actions,
+        status: status::report(pod, observed, now),
+        wake_at: wake.0.filter(|at| *at > now),
+        done: observed.deleted
+            || (observed.orphaned && observed.volumes == observed::Part::Gone && !observed.any_running()),
+    }
+}
