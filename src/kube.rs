@@ -12,6 +12,7 @@ pub mod events;
 pub mod facts;
 pub mod fields;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 pub mod print;
 pub mod resource;

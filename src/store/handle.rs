@@ -74,9 +74,9 @@ impl Store {
         let _one = self.inner.commits.try_acquire().map_err(|_| Error::Busy)?;
         let _bytes = self.inner.bytes.try_acquire_many(size).map_err(|_| Error::Busy)?;
         let proposed = self.inner.consensus.propose(Command::Txn(txn)).await;
-        let (index, reply) = proposed.map_err(|error| self.failure().unwrap_or(error))?;
+        let (revision, reply) = proposed.map_err(|error| self.failure().unwrap_or(error))?;
         match reply {
-            Ok(()) => Ok(Outcome { revision: Revision(index) }),
+            Ok(()) => Ok(Outcome { revision }),
             Err(Refusal::Conflict { key, actual }) => Err(Error::Conflict { key, actual }),
             Err(Refusal::Fenced) => Err(Error::Fenced),
             Err(Refusal::Invalid) => Err(Error::Invalid),
@@ -181,7 +181,7 @@ impl Store {
     /// See [`Error`].
     pub async fn snapshot(&self) -> Result<(), Error> {
         self.check_alive()?;
-        self.inner.consensus.snapshot().await
+        self.inner.consensus.snapshot().await.map(drop)
     }
 
     /// Figures of now.
@@ -210,6 +210,12 @@ impl Store {
             Ok(error) => error.clone().unwrap_or(Error::Unavailable),
             Err(_) => Error::Unavailable,
         }
+    }
+
+    /// The state machine, for tests of what raft asks of it.
+    #[cfg(test)]
+    pub(super) fn machine(&self) -> super::raft::machine::Machine {
+        self.inner.consensus.machine()
     }
 
     /// Stops; returns when the files are closed and the directory may be opened again.

@@ -316,9 +316,6 @@ impl Mvcc {
             state.push(Change::clone(change));
         }
         state.applied = image.applied;
-        if mutant("reuse-revision-after-restart") {
-            state.applied = state.compacted;
-        }
         state
     }
 

@@ -1,0 +1,1 @@
+//! This node as a place to run pods.
