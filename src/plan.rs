@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod controller;
+pub mod node;
 pub mod pod;
 pub mod snapshot;
 
