@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::frame::{self, BadHeader, HEADER_LEN, Header, UNIT_MAGIC};
-use super::index::Index;
+use super::index::{Gap, Index};
 use super::{Log, SPARE, Segment, segment_path};
 use crate::store::{Error, disk_error};
 use crate::world::disk::{Disk, DiskFile};
@@ -116,7 +116,7 @@ fn scan(found: &Found, last: bool, index: &mut Index, entry: &mut Segment) -> Re
         for (offset, record) in &unit.records {
             index
                 .take(record, found.header.sequence, (at + offset) as u64)
-                .map_err(|()| damaged(&found.path, "an entry does not follow the one before it"))?;
+                .map_err(|Gap| damaged(&found.path, "an entry does not follow the one before it"))?;
             if record.kind == frame::Kind::Entry {
                 entry.highest = entry.highest.max(Some(record.place.index));
             }
