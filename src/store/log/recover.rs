@@ -49,12 +49,14 @@ fn create(disk: &Arc<dyn Disk>, dir: &Path, segment_bytes: u64, salt: u64) -> Re
     make().map_err(|error| disk_error(&error))
 }
 
-fn replay(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, found: Vec<Found>) -> Result<Log, Error> {
+fn replay(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, found: Vec<(PathBuf, u64)>) -> Result<Log, Error> {
     let mut index = Index::default();
     let mut segments = Vec::with_capacity(found.len());
     let mut tail = None;
     let count = found.len();
-    for (at, segment) in found.into_iter().enumerate() {
+    // One at a time: a log may be larger than memory should be.
+    for (at, (path, sequence)) in found.into_iter().enumerate() {
+        let segment = load(&*disk, path, sequence)?;
         let mut entry = Segment { sequence: segment.header.sequence, highest: None };
         let end = scan(&segment, at + 1 == count, &mut index, &mut entry)?;
         segments.push(entry);
@@ -160,10 +162,10 @@ fn unit_follows(found: &Found, at: usize) -> bool {
     false
 }
 
-/// The segments in order. A last one that was never finished is not there yet.
-fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, Error> {
+/// The segments' names and numbers, in order.
+fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<(PathBuf, u64)>, Error> {
     let names = disk.list(dir).map_err(|error| disk_error(&error))?;
-    let mut found: Vec<Found> = Vec::new();
+    let mut found: Vec<(PathBuf, u64)> = Vec::new();
     for path in names {
         if path.file_name().is_some_and(|name| name == SPARE) {
             continue;
@@ -171,10 +173,10 @@ fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, Error> {
         let Some(sequence) = sequence_of(&path) else {
             return Err(damaged(&path, "this is not a file of the log"));
         };
-        if found.last().is_some_and(|before| before.header.sequence + 1 != sequence) {
+        if found.last().is_some_and(|(_, before)| before + 1 != sequence) {
             return Err(damaged(&segment_path(dir, sequence - 1), "the segment is missing"));
         }
-        found.push(load(disk, path, sequence)?);
+        found.push((path, sequence));
     }
     Ok(found)
 }
