@@ -21,6 +21,10 @@ use failure::Failure;
 
 /// Runs the command line and says how the process should end: 0 done, 1 failed, 2 mistyped.
 pub fn run() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    if let Some(code) = crate::runtime::hidden_command(&args) {
+        return code;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
