@@ -16,10 +16,10 @@ pub mod machine;
 pub mod netns;
 pub mod network;
 pub mod nft;
-pub mod probe;
-pub mod volume;
 pub mod oci;
+pub mod probe;
 pub mod shim;
+pub mod volume;
 
 use std::ffi::OsString;
 use std::path::Path;

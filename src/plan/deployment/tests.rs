@@ -66,7 +66,10 @@ impl Trace {
 
     fn unready(&self) -> Vec<String> {
         let pods = self.cluster.list(id::PODS);
-        pods.iter().filter(|pod| !is_ready(pod)).map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+        pods.iter()
+            .filter(|pod| !is_ready(pod))
+            .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     fn set_image(&mut self, image: &str) {
