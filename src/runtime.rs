@@ -15,10 +15,10 @@ pub mod logs;
 pub mod netns;
 pub mod network;
 pub mod nft;
-pub mod probe;
-pub mod volume;
 pub mod oci;
+pub mod probe;
 pub mod shim;
+pub mod volume;
 
 use std::ffi::OsString;
 use std::path::Path;

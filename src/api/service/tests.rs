@@ -61,11 +61,8 @@ impl NodeGateway for Nowhere {
 impl Api {
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let world = World {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SeededEntropy::new(7)),
-            disk: Arc::new(RealDisk),
-        };
+        let world =
+            World { clock: Arc::new(SystemClock), entropy: Arc::new(SeededEntropy::new(7)), disk: Arc::new(RealDisk) };
         let store = Store::open(StoreOptions::new(dir.path(), "n1"), world.clone()).await.unwrap();
         let registry = Registry::new(store, world, standard(ServiceAddresses::default()));
         let service = Service::new(registry, Arc::new(Nowhere), Arc::new(BuiltIn), &Limits::default());
