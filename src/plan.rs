@@ -20,6 +20,7 @@ mod owner;
 pub mod pod;
 pub mod pod_gc;
 pub mod queue;
+pub mod registration;
 mod readiness;
 pub mod replicaset;
 pub mod scheduler;

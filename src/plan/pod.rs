@@ -20,6 +20,7 @@ pub mod observed;
 pub mod probe;
 pub mod record;
 pub mod resources;
+pub mod security;
 pub mod status;
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ pub mod peers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use openraft::error::{ClientWriteError, RaftError};
 use serde::{Deserialize, Serialize};
 
 use self::log_store::LogStore;
@@ -128,9 +127,7 @@ impl Consensus {
     pub async fn propose(&self, command: Command) -> Result<(Revision, Reply), Error> {
         match self.raft.client_write(command).await {
             Ok(response) => Ok((revision_of(&response.log_id), response.data)),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(Error::Unavailable),
-            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(_))) => Err(Error::Unavailable),
-            Err(RaftError::Fatal(_)) => Err(Error::Unavailable),
+            Err(_) => Err(Error::Unavailable),
         }
     }
 

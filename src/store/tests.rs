@@ -301,5 +301,11 @@ async fn a_damaged_state_and_a_foreign_file_are_refused_by_name() {
     refused("notes.txt").await;
     disk.kill();
     disk.boot().remove(Path::new("/data/log/notes.txt")).unwrap();
-    Store::open(small(Driver::Task), simulated(&disk, 1)).await.unwrap();
+    drop(Store::open(small(Driver::Task), simulated(&disk, 1)).await.unwrap());
+    disk.kill();
+    let boot = disk.boot();
+    for segment in boot.list(Path::new("/data/log")).unwrap() {
+        boot.remove(&segment).unwrap();
+    }
+    refused("/data/log").await;
 }

@@ -87,7 +87,12 @@ impl Actor for PodSupervisor {
         Ok(state)
     }
 
-    async fn handle(&self, _: ActorRef<Message>, message: Message, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         state.reap();
         match message {
             Message::Changed(pod) => state.changed(pod)?,

@@ -49,11 +49,13 @@ impl Machine {
     /// [`Error::Damaged`] where it does not decode or the log is behind it; [`Error::Disk`].
     pub fn load(mut table: Box<dyn Table>, shared: Arc<Shared>, log: LogStore, driver: Driver) -> Result<Self, Error> {
         let image = table.load()?.unwrap_or_default();
-        let applied: Applied = match image.consensus.is_empty() {
-            true => Applied::default(),
-            false => rmp_serde::from_slice(&image.consensus)
-                .map_err(|_| Error::Damaged("the state's consensus part is not readable".into()))?,
+        let applied = if image.consensus.is_empty() {
+            Applied::default()
+        } else {
+            let damaged = |_| Error::Damaged("the state's consensus part is not readable".into());
+            rmp_serde::from_slice(&image.consensus).map_err(damaged)?
         };
+        check_log_reaches(&applied, &shared)?;
         let state = Mvcc::from_image(&image);
         let revision = state.applied();
         Ok(Self {
@@ -122,6 +124,22 @@ impl Machine {
             }
         }
     }
+}
+
+/// A single voter persists only what its log held: a log that ends before is not the one that belongs to the state.
+fn check_log_reaches(applied: &Applied, shared: &Shared) -> Result<(), Error> {
+    let index = shared.index.lock();
+    let reached =
+        index.last().into_iter().chain(index.purged.as_ref().map(|(place, _)| *place)).map(|place| place.index);
+    let behind = applied.last.map(|last| last.index) > reached.max();
+    if behind && applied.membership.voter_ids().count() <= 1 {
+        return Err(Error::Damaged(format!(
+            "{}: the log ends before the state was persisted; a segment is missing. Nothing was lost by this start. \
+             Restore the data directory from a copy, or move it away to start empty",
+            shared.dir.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Applies one entry; its index is the revision.

@@ -1,11 +1,13 @@
 //! What a pod supervisor writes: status when it changed and not more often than needed, events, and the last deletion.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 
 use super::WriteFailure;
 use super::perform::Site;
+use crate::kube::object::Object;
 use crate::kube::status::Status;
 use crate::model::Revision;
 use crate::plan::Command;
@@ -16,6 +18,8 @@ use crate::plan::pod::{Event, Failure, Outcome};
 const COALESCE: Duration = Duration::from_millis(100);
 /// How long after a failed write the next one follows.
 pub const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// Tries of the last status write, each from the newest version.
+const LAST_WRITE_TRIES: usize = 5;
 /// Longest event message (Kubernetes' limit).
 const MAX_EVENT_BYTES: usize = 1024;
 
@@ -129,20 +133,38 @@ fn failure(status: Status) -> WriteFailure {
 /// Writes the last status, then deletes the pod.
 pub async fn delete(site: &Site, status: Option<PodStatus>) -> Outcome {
     if let Some(status) = status.filter(|status| site.pod.status.as_ref() != Some(status)) {
-        match write(site, &status).await {
-            Ok(_) | Err(WriteFailure::Gone) => {}
-            Err(WriteFailure::Conflict) => return failed("the pod has a newer version".to_owned()),
-            Err(WriteFailure::Other(reason)) => return failed(reason),
+        if let Err(reason) = write_last(site, &status).await {
+            return failed(reason);
         }
     }
     let uid = Some(site.uid().to_owned());
-    let command =
-        Command::Delete { key: site.object.key.clone(), uid, propagation: None, grace_seconds: Some(0) };
+    let command = Command::Delete { key: site.object.key.clone(), uid, propagation: None, grace_seconds: Some(0) };
     match site.parts.executor.execute(&site.identity(), site.cause, command).await {
         Ok(_) => Outcome::Done,
         Err(status) if status.code == 404 => Outcome::Done,
         Err(status) => failed(status.message),
     }
+}
+
+/// Writes a status over whatever version there is now; a pod that is gone needs none.
+async fn write_last(site: &Site, status: &PodStatus) -> Result<(), String> {
+    let mut site = site.clone();
+    for _ in 0..LAST_WRITE_TRIES {
+        match write(&site, status).await {
+            Ok(_) | Err(WriteFailure::Gone) => return Ok(()),
+            Err(WriteFailure::Other(reason)) => return Err(reason),
+            Err(WriteFailure::Conflict) => {
+                let Some(record) = site.parts.objects.get(&site.object.key) else { return Ok(()) };
+                let newest = Object::new(record.key.clone(), record.modified, record.value.clone());
+                let newest = newest.map_err(|error| error.to_string())?;
+                if newest.uid() != site.uid() {
+                    return Ok(());
+                }
+                (site.revision, site.object) = (newest.revision, Arc::new(newest));
+            }
+        }
+    }
+    Err("the pod's status changes too often".to_owned())
 }
 
 fn failed(message: String) -> Outcome {
@@ -178,4 +200,9 @@ fn field_path(site: &Site, container: &str) -> String {
     let init = site.pod.spec.as_ref().and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
     let list = if init.iter().any(|one| one.name == container) { "initContainers" } else { "containers" };
     format!("spec.{list}{{{container}}}")
+}
+
+/// Tells that an image is being pulled; what came of it is told when it has ended.
+pub async fn pulling(site: &Site, container: &str, image: &str) {
+    tell(site, vec![Event::about(container, false, "Pulling", format!("Pulling image {image:?}"))]).await;
 }

@@ -195,9 +195,10 @@ impl State {
 
     fn watch(&mut self, container: String, attempt: u32) {
         let (site, myself) = (self.site(), self.myself.clone());
+        let started_at = self.observed.view(&container).running_since();
         self.tasks.spawn(async move {
             let id = ContainerId { pod_uid: site.uid().to_owned(), container: container.clone(), attempt };
-            let end = perform::wait(&site, &id).await;
+            let end = perform::wait(&site, &id, started_at).await;
             let _ = myself.cast(Message::Exited { container, attempt, end });
         });
     }
