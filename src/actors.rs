@@ -8,7 +8,6 @@ pub mod control;
 pub mod executor;
 pub mod mirror;
 
-
 pub mod service;
 pub mod settings;
 pub mod supervisor;

@@ -7,8 +7,8 @@
 
 pub mod decode;
 pub mod default;
-pub mod events;
 pub mod discovery;
+pub mod events;
 pub mod facts;
 pub mod fields;
 pub mod object;

@@ -68,7 +68,8 @@ pub fn write(answer: Answer, accepted: Accepted, now: Timestamp, with: TableOpti
         (Payload::List(resource, listing), Shape::Object) => list(resource, listing, accepted.encoding)?,
         (Payload::List(_, listing), Shape::Metadata) => encoded(metadata_list(&listing)?, accepted.encoding)?,
         (Payload::List(resource, listing), Shape::Table) => {
-            let rows = listing.records.iter().map(|record| parse(&face(resource, record)?)).collect::<Result<_, _>>()?;
+            let rows =
+                listing.records.iter().map(|record| parse(&face(resource, record)?)).collect::<Result<_, _>>()?;
             encoded(table(resource, rows, Some(&listing), now, with)?, accepted.encoding)?
         }
     };
@@ -213,8 +214,7 @@ pub fn table_of(
 /// Writes a failure.
 pub fn failure(status: &Status, encoding: Encoding) -> Response<Body> {
     let bytes = Bytes::from(status.to_value().to_string());
-    let mut response =
-        encoded(bytes.clone(), encoding).unwrap_or_else(|_| self::response("application/json", bytes));
+    let mut response = encoded(bytes.clone(), encoding).unwrap_or_else(|_| self::response("application/json", bytes));
     *response.status_mut() = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Some(seconds) = status.retry_after_seconds {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

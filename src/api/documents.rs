@@ -18,7 +18,11 @@ pub struct Documents {}
 /// Serves a path that names no object.
 pub fn serve(service: &Service, path: &str, incoming: &Incoming) -> Result<Response<Body>, Status> {
     if !matches!(incoming.method.as_str(), "GET" | "HEAD") {
-        return Err(Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"));
+        return Err(Status::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        ));
     }
     match path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().as_slice() {
         ["version"] => Ok(answer::response("application/json", version().to_string())),

@@ -116,8 +116,7 @@ fn protocol(incoming: &Incoming) -> Result<&'static str, Status> {
     if !header(&incoming.headers, &UPGRADE).eq_ignore_ascii_case("websocket") {
         return Err(not_an_upgrade("only WebSocket is served here"));
     }
-    let offered: Vec<&str> =
-        header(&incoming.headers, &SEC_WEBSOCKET_PROTOCOL).split(',').map(str::trim).collect();
+    let offered: Vec<&str> = header(&incoming.headers, &SEC_WEBSOCKET_PROTOCOL).split(',').map(str::trim).collect();
     let found = PROTOCOLS.into_iter().find(|protocol| offered.contains(protocol));
     found.ok_or_else(|| not_an_upgrade(&format!("the protocols served here are {}", PROTOCOLS.join(", "))))
 }

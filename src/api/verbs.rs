@@ -155,8 +155,7 @@ impl Request<'_> {
     async fn update(mut self) -> Result<Answer, Status> {
         let Decoded { value, duplicates } = self.object().await?;
         let options = self.write_options(duplicates)?;
-        let written =
-            self.service.registry.update(&self.incoming.caller, &self.place(), value, &options).await?;
+        let written = self.service.registry.update(&self.incoming.caller, &self.place(), value, &options).await?;
         Ok(self.written(written))
     }
 
