@@ -15,6 +15,7 @@ mod exec;
 pub mod gateway;
 pub mod health;
 pub mod identity;
+pub mod listen;
 mod language;
 mod log;
 pub mod metrics;

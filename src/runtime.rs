@@ -15,6 +15,8 @@ pub mod logs;
 pub mod netns;
 pub mod network;
 pub mod nft;
+pub mod probe;
+pub mod volume;
 pub mod oci;
 pub mod shim;
 

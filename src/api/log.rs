@@ -8,17 +8,17 @@ use super::gateway::LogOptions;
 use super::pod::Pod;
 use super::query::Query;
 use super::route::Target;
-use super::service::{Incoming, Service, too_many};
+use super::service::{Service, too_many};
 use crate::kube::status::{Cause, Status};
 use crate::model::Timestamp;
 
 const PLAIN: &str = "text/plain";
 
 /// Streams a container's log.
-pub async fn serve(service: &Service, target: &Target, incoming: &Incoming) -> Result<Response<Body>, Status> {
+pub async fn serve(service: &Service, target: &Target, query: &Query) -> Result<Response<Body>, Status> {
     let pod = Pod::read(service, target).await?;
-    let options = options(pod.name(), &incoming.query, service.registry.world().clock.now())?;
-    let container = pod.container(incoming.query.get("container"))?;
+    let options = options(pod.name(), query, service.registry.world().clock.now())?;
+    let container = pod.container(query.get("container"))?;
     if pod.node().is_empty() {
         return Ok(answer::typed(PLAIN, body::empty()));
     }

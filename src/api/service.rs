@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::future::BoxFuture;
 use http::header::{ACCEPT, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response};
 use tokio::sync::Semaphore;
@@ -25,6 +26,7 @@ use super::query::Query;
 use super::registry::{Caller, Registry};
 use super::route::{self, Route, Target};
 use super::{compress, documents, health, verbs};
+use crate::kube::print::IncludeObject;
 use crate::kube::status::Status;
 use crate::world::entropy::Entropy;
 
@@ -189,10 +191,12 @@ impl Service {
     ) -> Result<Response<Body>, Status> {
         let with = table_options(&incoming.query)?;
         if target.subresource.is_some_and(|sub| matches!(sub.name, "log" | "exec")) {
-            return verbs::connect(self, &target, incoming).await;
+            let connecting: BoxFuture<'_, _> = Box::pin(verbs::connect(self, &target, incoming));
+            return connecting.await;
         }
         let accepted = accepted?;
-        let answer = verbs::serve(self, target, verb, incoming, accepted.shape, with).await?;
+        let serving: BoxFuture<'_, _> = Box::pin(verbs::serve(self, target, verb, incoming, accepted.shape, with));
+        let answer = serving.await?;
         answer::write(answer, accepted, self.registry.world().clock.now(), with)
     }
 }
@@ -273,11 +277,11 @@ fn count_as(labels: &mut Labels, verb: &'static str, target: &Target) {
 }
 
 fn table_options(query: &Query) -> Result<TableOptions, Status> {
-    let include = match query.get("includeObject") {
-        None | Some("Metadata") => answer::Include::Metadata,
-        Some("None") => answer::Include::None,
-        Some("Object") => answer::Include::Object,
-        Some(other) => return Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
-    };
+    let text = query.get("includeObject").unwrap_or_default();
+    let include = IncludeObject::parse(text)
+        .ok_or_else(|| Status::bad_request(format!("unrecognized includeObject value: {text:?}")))?;
     Ok(TableOptions { include, no_headers: false })
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::CONTENT_TYPE;
 use http::{Method, Response, StatusCode};
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ pub async fn serve(
 /// Serves a subresource that is a stream.
 pub async fn connect(service: &Service, target: &Target, incoming: Incoming) -> Result<Response<Body>, Status> {
     match (target.subresource.map(|sub| sub.name), &incoming.method) {
-        (Some("log"), &Method::GET) => log::serve(service, target, &incoming).await,
+        (Some("log"), &Method::GET) => log::serve(service, target, &incoming.query).await,
         (Some("exec"), &(Method::GET | Method::POST)) => exec::serve(service, target, incoming).await,
         _ => Err(not_allowed()),
     }
@@ -233,9 +233,9 @@ impl Request<'_> {
         let events = self.service.registry.watch(resource, &self.target.namespace, name, &options).await?;
         let world = self.service.registry.world().clone();
         let timeout = timeout(&options, &*world.entropy);
-        let held: Held = self.service.metrics.hold_stream();
+        let _held: Held = self.service.metrics.hold_stream();
         let stop = self.service.stop.clone();
-        let style = stream::Style { resource, shape, table, bookmarks: options.bookmarks, timeout, world, stop, held };
+        let style = stream::Style { resource, shape, table, bookmarks: options.bookmarks, timeout, world, stop, _held };
         let lines = futures::StreamExt::map(stream::lines(events, style), move |line: io::Result<Bytes>| {
             let _held = &permit;
             line
@@ -263,10 +263,4 @@ fn collection(resource: &crate::kube::resource::Resource, items: &[Bytes], revis
     out.extend_from_slice(&items.join(&b','));
     out.extend_from_slice(b"]}");
     out.into()
-}
-
-/// Puts a header into an answer.
-pub fn with_header(mut response: Response<Body>, name: http::HeaderName, value: &'static str) -> Response<Body> {
-    response.headers_mut().insert(name, HeaderValue::from_static(value));
-    response
 }

@@ -3,6 +3,11 @@
 //! `meta` holds for every kind; `syntax` knows names, labels and quantities; `pod` and `container` (with `volume`) serve
 //! pods and templates alike; `workload`, `service` and `small` hold the other kinds.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a missing field of a JSON value reads as null; only values made right here are written so"
+)]
+
 mod container;
 mod meta;
 mod pod;

@@ -7,7 +7,7 @@ use crate::kube::resource::{Resource, Subresource, Verb};
 /// A path and everything that can be asked of it.
 #[derive(Debug)]
 pub(super) struct Path {
-    pub path: String,
+    pub template: String,
     pub parameters: Vec<Parameter>,
     pub operations: Vec<Operation>,
 }
@@ -186,7 +186,7 @@ fn collection(names: &Names) -> Path {
     let what = format!("a {}", names.row.kind);
     let verbs = wanted.into_iter().filter(|verb| names.row.verbs.contains(verb));
     Path {
-        path: names.collection_path(),
+        template: names.collection_path(),
         parameters: names.shared(false),
         operations: verbs.map(|verb| names.verb(verb, "", &what)).collect(),
     }
@@ -197,7 +197,7 @@ fn object(names: &Names) -> Path {
     let what = format!("the named {}", names.row.kind);
     let verbs = wanted.into_iter().filter(|verb| names.row.verbs.contains(verb));
     Path {
-        path: format!("{}/{{name}}", names.collection_path()),
+        template: format!("{}/{{name}}", names.collection_path()),
         parameters: names.shared(true),
         operations: verbs.map(|verb| names.verb(verb, "", &what)).collect(),
     }
@@ -237,7 +237,7 @@ fn subresource(names: &Names, sub: &Subresource) -> Path {
         operation
     };
     Path {
-        path: format!("{}/{{name}}/{}", names.collection_path(), sub.name),
+        template: format!("{}/{{name}}/{}", names.collection_path(), sub.name),
         operations: sub.verbs.iter().map(operation).collect(),
         parameters,
     }
@@ -260,7 +260,7 @@ fn everywhere(names: &Names) -> Path {
     list.parameters = &[];
     let mut parameters: Vec<Parameter> = parameters::LIST.to_vec();
     parameters.push(PRETTY);
-    Path { path: format!("{}/{}", names.root, names.row.id.plural), parameters, operations: vec![list] }
+    Path { template: format!("{}/{}", names.root, names.row.id.plural), parameters, operations: vec![list] }
 }
 
 /// The old watch paths, which some clients still use.
@@ -270,19 +270,19 @@ fn watches(names: &Names) -> Vec<Path> {
         watch.answer = Some(format!("{META}.WatchEvent"));
         watch.streams = true;
         let parameters = own.iter().chain(parameters::LIST).chain([&PRETTY]).copied().collect();
-        Path { path, parameters, operations: vec![watch] }
+        Path { template: path, parameters, operations: vec![watch] }
     };
-    let (gv, scoped, plural) = (&names.group_version, &names.scoped, names.row.id.plural);
+    let (group_version, scoped, plural) = (&names.group_version, &names.scoped, names.row.id.plural);
     let scope = if names.row.namespaced { "/namespaces/{namespace}" } else { "" };
     let base = format!("{}/watch{scope}/{plural}", names.root);
     let namespace: &[Parameter] = if names.row.namespaced { &[NAMESPACE] } else { &[] };
     let named: Vec<Parameter> = namespace.iter().copied().chain([NAME]).collect();
     let mut paths = vec![
-        path(base.clone(), "watchlist", format!("watch{gv}{scoped}List"), namespace),
-        path(format!("{base}/{{name}}"), "watch", format!("watch{gv}{scoped}"), &named),
+        path(base.clone(), "watchlist", format!("watch{group_version}{scoped}List"), namespace),
+        path(format!("{base}/{{name}}"), "watch", format!("watch{group_version}{scoped}"), &named),
     ];
     if names.row.namespaced {
-        let id = format!("watch{gv}{}ListForAllNamespaces", names.row.kind);
+        let id = format!("watch{group_version}{}ListForAllNamespaces", names.row.kind);
         paths.push(path(format!("{}/watch/{plural}", names.root), "watchlist", id, &[]));
     }
     paths

@@ -81,7 +81,7 @@ fn render_type(name: &str, mut schema: Value, dialect: Dialect) -> Value {
             fields.insert("format".into(), "int-or-string".into());
         }
         (QUANTITY, Dialect::V3) => {
-            drop(fields.insert("oneOf".into(), json!([{ "type": "string" }, { "type": "number" }])))
+            drop(fields.insert("oneOf".into(), json!([{ "type": "string" }, { "type": "number" }])));
         }
         (INT_OR_STRING, Dialect::V3) => {
             fields.insert("oneOf".into(), json!([{ "type": "integer" }, { "type": "string" }]));

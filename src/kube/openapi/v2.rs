@@ -22,7 +22,7 @@ pub(super) const PATCHES: [&str; 4] = [
 pub fn document() -> Value {
     let mut paths = Map::new();
     for path in TABLE.iter().flat_map(operations::of) {
-        paths.insert(path.path.clone(), self::path(&path));
+        paths.insert(path.template.clone(), self::path(&path));
     }
     paths.extend(documents());
     json!({

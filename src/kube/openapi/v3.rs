@@ -38,7 +38,7 @@ fn build(all: &Map<String, Value>, group: &str, version: &str) -> Option<Value> 
     rows.first()?;
     let mut paths = Map::new();
     for path in rows.iter().flat_map(|row| operations::of(row)) {
-        paths.insert(path.path.clone(), self::path(&path));
+        paths.insert(path.template.clone(), self::path(&path));
     }
     let list = format!("{}/", operations::root(group, version));
     paths.insert(list, resource_list(group, version));

@@ -78,7 +78,7 @@ fn toleration(toleration: &Value, path: &str, found: &mut Causes) {
         }
         "" | "Equal" | "Exists" => {}
         _ => {
-            found.push(Cause::not_supported(format!("{path}.operator"), &toleration["operator"], &["Equal", "Exists"]))
+            found.push(Cause::not_supported(format!("{path}.operator"), &toleration["operator"], &["Equal", "Exists"]));
         }
     }
     if !effect.is_empty() {

@@ -98,7 +98,8 @@ fn port(port: &Value, kind: &str, headless: bool, path: &str, found: &mut Causes
     found.syntax(&format!("{path}.port"), &port["port"], syntax::port_number(number));
     super::pod::one_of(port, "protocol", path, &PROTOCOLS, found);
     let target = &port["targetPort"];
-    if !target.is_null() && !(headless && target == 0) {
+    let unused = target.is_null() || headless && target == 0;
+    if !unused {
         found.syntax(&format!("{path}.targetPort"), target, syntax::port_reference(target));
     }
     let node_port = port["nodePort"].as_i64().unwrap_or(0);

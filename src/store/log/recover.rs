@@ -24,13 +24,10 @@ struct Found {
 pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, salt: u64) -> Result<Log, Error> {
     disk.create_dir_all(dir).map_err(|error| disk_error(&error))?;
     let found = segments(&*disk, dir)?;
-    match found.is_empty() {
-        true => create(disk, dir, segment_bytes, salt),
-        false => replay(disk, dir, segment_bytes, found),
-    }
+    if found.is_empty() { create(&disk, dir, segment_bytes, salt) } else { replay(disk, dir, segment_bytes, found) }
 }
 
-fn create(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, salt: u64) -> Result<Log, Error> {
+fn create(disk: &Arc<dyn Disk>, dir: &Path, segment_bytes: u64, salt: u64) -> Result<Log, Error> {
     let spare = dir.join(SPARE);
     let make = || -> io::Result<Log> {
         let mut log = Log {
