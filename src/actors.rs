@@ -8,6 +8,7 @@ pub mod control;
 pub mod executor;
 pub mod mirror;
 
+pub mod agent;
 pub mod service;
 pub mod settings;
 pub mod supervisor;

@@ -7,13 +7,16 @@
 
 pub mod decode;
 pub mod default;
+pub mod discovery;
 pub mod events;
 pub mod facts;
 pub mod fields;
 pub mod object;
+pub mod openapi;
 pub mod patch;
 pub mod print;
 pub mod resource;
 pub mod schema;
 pub mod status;
 pub mod strategy;
+pub mod validate;

@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::body::{self, Body, ListBody};
-use super::language;
 use super::negotiate::{Accepted, Encoding, Shape};
 use super::registry::{Listing, face, parse};
+use crate::kube::print::{self, IncludeObject};
 use crate::kube::resource::Resource;
 use crate::kube::status::Status;
 use crate::model::{Revision, Timestamp};
@@ -63,13 +63,14 @@ pub fn write(answer: Answer, accepted: Accepted, now: Timestamp, with: TableOpti
         (Payload::Object(_, bytes), Shape::Object) => encoded(bytes, accepted.encoding)?,
         (Payload::Object(_, bytes), Shape::Metadata) => encoded(metadata_only(&bytes)?.into(), accepted.encoding)?,
         (Payload::Object(resource, bytes), Shape::Table) => {
-            encoded(table(resource, vec![parse(&bytes)?], None, now, with)?, accepted.encoding)?
+            encoded(table(resource, &[parse(&bytes)?], None, now, with)?, accepted.encoding)?
         }
         (Payload::List(resource, listing), Shape::Object) => list(resource, listing, accepted.encoding)?,
         (Payload::List(_, listing), Shape::Metadata) => encoded(metadata_list(&listing)?, accepted.encoding)?,
         (Payload::List(resource, listing), Shape::Table) => {
-            let rows = listing.records.iter().map(|record| parse(&face(resource, record)?)).collect::<Result<_, _>>()?;
-            encoded(table(resource, rows, Some(&listing), now, with)?, accepted.encoding)?
+            let rows: Result<Vec<Value>, Status> =
+                listing.records.iter().map(|record| parse(&face(resource, record)?)).collect();
+            encoded(table(resource, &rows?, Some(&listing), now, with)?, accepted.encoding)?
         }
     };
     if response.status() == StatusCode::OK {
@@ -83,21 +84,9 @@ pub fn write(answer: Answer, accepted: Accepted, now: Timestamp, with: TableOpti
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TableOptions {
     /// What each row carries of its object.
-    pub include: Include,
+    pub include: IncludeObject,
     /// Leave the column definitions out (all but the first event of a watch).
     pub no_headers: bool,
-}
-
-/// What each row of a table carries of its object.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Include {
-    /// Nothing.
-    None,
-    /// Its metadata.
-    #[default]
-    Metadata,
-    /// All of it.
-    Object,
 }
 
 fn encoded(bytes: Bytes, encoding: Encoding) -> Result<Response<Body>, Status> {
@@ -186,17 +175,17 @@ fn metadata_list(listing: &Listing) -> Result<Bytes, Status> {
 
 fn table(
     resource: &'static Resource,
-    objects: Vec<Value>,
+    objects: &[Value],
     listing: Option<&Listing>,
     now: Timestamp,
     with: TableOptions,
 ) -> Result<Bytes, Status> {
-    let mut table = language::table(resource, &objects, now, with);
-    table["metadata"] = match (listing, objects.first()) {
+    let metadata = match (listing, objects.first()) {
         (Some(listing), _) => list_metadata(listing),
         (None, Some(object)) => json!({ "resourceVersion": object.pointer("/metadata/resourceVersion") }),
         (None, None) => json!({}),
     };
+    let table = print::table(resource, objects, now, with.include, !with.no_headers, metadata);
     serde_json::to_vec(&table).map(Bytes::from).map_err(|error| Status::internal(error.to_string()))
 }
 
@@ -207,7 +196,7 @@ pub fn table_of(
     now: Timestamp,
     with: TableOptions,
 ) -> Result<Bytes, Status> {
-    table(resource, vec![parse(object)?], None, now, with)
+    table(resource, &[parse(object)?], None, now, with)
 }
 
 /// Writes a failure.

@@ -1,13 +1,11 @@
 //! The seam to the Kubernetes language below: what the request path asks of `kube`, in the request path's own terms.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::options::PatchKind;
-use crate::kube::resource::Resource;
+use crate::kube::resource::{self, Resource};
 use crate::kube::schema::{self, Fault};
 use crate::kube::status::{Cause, Status};
-use crate::kube::strategy;
-use crate::model::selector::FieldSelector;
+use crate::kube::{default, events, strategy};
 use crate::model::{Timestamp, Uid};
 use crate::plan::command::Propagation;
 
@@ -57,7 +55,9 @@ pub fn findings(resource: &Resource, body: &Value) -> Result<Vec<String>, Status
 }
 
 /// Fills in what the client left out.
-pub fn apply_defaults(_resource: &Resource, _object: &mut Value) {}
+pub fn apply_defaults(resource: &Resource, object: &mut Value) {
+    default::apply(resource, object);
+}
 
 /// Makes a body a new object.
 pub fn prepare_create(resource: &Resource, namespace: &str, object: &mut Value, stamp: &Stamp) -> Result<(), Status> {
@@ -112,38 +112,18 @@ pub fn validate_update(_resource: &Resource, _sub: Option<&str>, _old: &Value, _
     Vec::new()
 }
 
-/// The object that a patch makes of `current`.
-pub fn patch(type_name: &str, kind: PatchKind, current: &Value, patch: &Value) -> Result<Value, Status> {
-    let _ = (type_name, kind);
-    let mut out = current.clone();
-    json_patch::merge(&mut out, patch);
-    Ok(out)
-}
-
-/// Whether a field selector may name the field.
-pub fn selectable(_resource: &Resource, path: &str) -> bool {
-    matches!(path, "metadata.name" | "metadata.namespace" | "spec.nodeName" | "status.phase")
-}
-
-/// Whether the object is selected.
-pub fn fields_match(_resource: &Resource, fields: &FieldSelector, object: &Value) -> bool {
-    fields.terms.iter().all(|term| {
-        let pointer = format!("/{}", term.path.replace('.', "/"));
-        (object.pointer(&pointer).and_then(Value::as_str).unwrap_or_default() == term.value) == term.equal
-    })
-}
-
 /// From the face that a client wrote to the one that is stored.
-pub fn to_storage(_resource: &Resource, object: Value) -> Value {
-    object
+pub fn to_storage(resource: &Resource, object: Value) -> Value {
+    if resource.stored_as.is_some() { events::from_events_v1(object) } else { object }
 }
 
 /// From what is stored to the face that a client asked for.
-pub fn from_storage(_resource: &Resource, object: Value) -> Value {
-    object
+pub fn from_storage(resource: &Resource, object: Value) -> Value {
+    if resource.stored_as.is_some() { events::to_events_v1(object) } else { object }
 }
 
-/// A `Table` of objects.
-pub fn table(_resource: &Resource, _objects: &[Value], _now: Timestamp) -> Value {
-    json!({})
+/// The row that stores the resource's objects: what strategies and rules of the stored form go by.
+pub fn stored_row(resource: &'static Resource) -> &'static Resource {
+    let Some(stored) = resource.stored_as else { return resource };
+    resource::TABLE.iter().find(|row| row.id == stored).unwrap_or(resource)
 }

@@ -146,7 +146,10 @@ mod tests {
             (table, Some((Encoding::Json, Shape::Table))),
             ("application/vnd.kubernetes.protobuf,application/json", Some((Encoding::Json, Shape::Object))),
             ("application/json;q=0.5, application/yaml", Some((Encoding::Yaml, Shape::Object))),
-            ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", Some((Encoding::Json, Shape::Metadata))),
+            (
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+                Some((Encoding::Json, Shape::Metadata)),
+            ),
             ("application/vnd.kubernetes.protobuf", None),
             ("text/html", None),
         ] {

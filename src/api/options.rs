@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use super::query::Query;
+use crate::kube::fields;
+pub use crate::kube::patch::Kind as PatchKind;
 use crate::kube::resource::Resource;
 use crate::kube::status::{Cause, Status};
 use crate::model::selector::{FieldSelector, LabelSelector};
@@ -18,17 +20,6 @@ pub enum FieldValidation {
     Warn,
     /// Refuse the request.
     Strict,
-}
-
-/// How a patch is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PatchKind {
-    /// RFC 6902.
-    Json,
-    /// RFC 7396.
-    Merge,
-    /// Kubernetes' own, which knows list keys.
-    Strategic,
 }
 
 /// Options of create, update and patch.
@@ -249,7 +240,7 @@ impl WatchOptions {
 
 /// Refuses field selectors on fields that the resource does not offer.
 pub fn check_fields(resource: &Resource, fields: &FieldSelector) -> Result<(), Status> {
-    match fields.terms.iter().find(|term| !super::language::selectable(resource, &term.path)) {
+    match fields.terms.iter().find(|term| !fields::selectable(resource, &term.path)) {
         None => Ok(()),
         Some(term) => Err(Status::bad_request(format!(
             "Unable to find {:?} that match label selector \"\", field selector {:?}: field label not supported: {}",

@@ -38,7 +38,7 @@ pub struct Style {
     /// Ends every watch when the process stops.
     pub stop: CancellationToken,
     /// Counts the watch while it lasts.
-    pub held: Held,
+    pub _held: Held,
 }
 
 struct State {

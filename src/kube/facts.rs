@@ -29,11 +29,25 @@ pub struct Facts {
     pub merge_key: Option<&'static str>,
     /// `merge`, `replace`, `retainKeys`.
     pub patch_strategies: Vec<&'static str>,
+    /// Of a type whose fields exclude each other: the field that says which one is set (may be empty), and those fields.
+    pub union: Option<(&'static str, &'static str)>,
+    /// Fields of a type that its schema requires and Kubernetes does not.
+    pub optional: Option<&'static str>,
+    /// Fields that Kubernetes requires of a type, comma separated, where the schema says something else.
+    pub required: Option<&'static str>,
 }
 
 /// Nothing special.
-pub static NONE: Facts =
-    Facts { list_type: None, map_keys: Vec::new(), map_type: None, merge_key: None, patch_strategies: Vec::new() };
+pub static NONE: Facts = Facts {
+    list_type: None,
+    map_keys: Vec::new(),
+    map_type: None,
+    merge_key: None,
+    patch_strategies: Vec::new(),
+    union: None,
+    optional: None,
+    required: None,
+};
 
 impl Facts {
     /// Whether strategic merge patch merges the field instead of replacing it.
@@ -84,6 +98,9 @@ fn parse(words: impl Iterator<Item = &'static str>) -> Facts {
             ("keys", keys) => facts.map_keys = keys.split(',').collect(),
             ("map", kind) => facts.map_type = Some(kind),
             ("merge", key) => facts.merge_key = Some(key),
+            ("union", text) => facts.union = text.split_once(':'),
+            ("optional", fields) => facts.optional = Some(fields),
+            ("required", fields) => facts.required = Some(fields),
             ("patch", names) => facts.patch_strategies = names.split(',').collect(),
             _ => {}
         }

@@ -2,6 +2,11 @@
 //!
 //! `deletion` decides what a DELETE means for an object; `service` and `pod` hold what only those kinds need.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a missing field of a JSON value reads as null; only values made right here are written so"
+)]
+
 mod deletion;
 mod pod;
 mod service;

@@ -152,9 +152,13 @@ impl Log {
     /// Allocates the next segment ahead. Gives whether there is room; a failure here loses nothing.
     pub fn reserve(&mut self) -> bool {
         if !self.spare && !self.poisoned {
-            let made =
-                self.disk.open(&self.dir.join(SPARE), true).and_then(|mut file| file.set_len(self.segment_bytes));
+            let spare = self.dir.join(SPARE);
+            let made = self.disk.open(&spare, true).and_then(|mut file| file.set_len(self.segment_bytes));
             self.spare = made.is_ok();
+            if !self.spare {
+                // Half a spare must not hold the room that others need.
+                let _ = self.disk.remove(&spare);
+            }
         }
         self.spare
     }

@@ -49,9 +49,10 @@ struct Versions {
 
 impl Versions {
     fn at(&self, revision: Revision) -> Option<&Arc<Record>> {
-        let found = match self.latest.revision <= revision {
-            true => Some(&self.latest),
-            false => self.older.iter().rev().find(|version| version.revision <= revision),
+        let found = if self.latest.revision <= revision {
+            Some(&self.latest)
+        } else {
+            self.older.iter().rev().find(|version| version.revision <= revision)
         };
         found?.record.as_ref()
     }
@@ -316,9 +317,6 @@ impl Mvcc {
             state.push(Change::clone(change));
         }
         state.applied = image.applied;
-        if mutant("reuse-revision-after-restart") {
-            state.applied = state.compacted;
-        }
         state
     }
 

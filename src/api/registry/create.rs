@@ -31,11 +31,12 @@ impl Registry {
     ) -> Result<Written, Status> {
         let warnings = check_fields(resource, &body, options.field_validation, &options.duplicates)?;
         check_type(resource, &body)?;
+        let row = language::stored_row(resource);
         let mut body = language::to_storage(resource, body);
-        language::apply_defaults(resource, &mut body);
+        language::apply_defaults(row, &mut body);
         let generated = text(&body, "/metadata/name").is_empty() && !text(&body, "/metadata/generateName").is_empty();
         for _ in 0..MAX_ATTEMPTS {
-            let prepared = self.prepare(caller, resource, namespace, body.clone())?;
+            let prepared = self.prepare(caller, row, namespace, body.clone())?;
             let place = Place::object(resource, namespace, &prepared.name);
             match self.commit_new(caller, &place, &prepared, options.dry_run).await {
                 Ok(revision) => return written(resource, &prepared.encoded, revision, warnings),

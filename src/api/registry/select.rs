@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::parse;
-use crate::api::language;
 use crate::api::options::Selection;
+use crate::kube::fields;
 use crate::kube::resource::Resource;
 use crate::kube::status::Status;
 use crate::model::selector::FieldTerm;
@@ -32,14 +32,10 @@ pub fn selected(resource: &'static Resource, selection: &Selection, record: &Rec
     if by_key.iter().any(|term| (key_field(record, &term.path) == Some(term.value.as_str())) != term.equal) {
         return Ok(false);
     }
-    if !selection.labels.requirements.is_empty() && !labels_match(selection, record)? {
-        return Ok(false);
-    }
     if rest.is_empty() {
-        return Ok(true);
+        return if selection.labels.is_empty() { Ok(true) } else { labels_match(selection, record) };
     }
-    let object = language::from_storage(resource, parse(&record.value)?);
-    Ok(language::fields_match(resource, &selection.fields, &object))
+    Ok(fields::matches(resource, &selection.labels, &selection.fields, &parse(&record.value)?))
 }
 
 fn key_field<'a>(record: &'a Record, path: &str) -> Option<&'a str> {

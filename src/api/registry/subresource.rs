@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::create::text;
 use super::update::Change;
 use super::{Caller, Deleted, Place, Registry, Written, parse};
-use crate::api::language;
 use crate::api::options::{DeleteOptions, PatchKind, WriteOptions};
+use crate::kube::patch;
 use crate::kube::resource::Resource;
 use crate::kube::status::{Cause, Status};
 
@@ -35,12 +35,11 @@ impl Registry {
         caller: &Caller,
         place: &Place<'_>,
         kind: PatchKind,
-        patch: &Value,
+        asked: &Value,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
         let resource = place.resource;
-        let make =
-            |old: &Value| language::patch("io.k8s.api.autoscaling.v1.Scale", kind, &scale_of(resource, old), patch);
+        let make = |old: &Value| patch::apply(kind, "io.k8s.api.autoscaling.v1.Scale", &scale_of(resource, old), asked);
         self.rescale(caller, place, options, &make).await
     }
 
@@ -71,13 +70,7 @@ impl Registry {
     }
 
     /// Deletes a pod, as an `Eviction` asks.
-    pub async fn evict(
-        &self,
-        caller: &Caller,
-        place: &Place<'_>,
-        body: &Value,
-        dry_run: bool,
-    ) -> Result<Deleted, Status> {
+    pub async fn evict(&self, caller: &Caller, place: &Place<'_>, body: &Value, dry_run: bool) -> Result<Deleted, Status> {
         let asked = body.get("deleteOptions").cloned().unwrap_or_default();
         let mut options = DeleteOptions::read(&crate::api::query::Query::default(), &asked)?;
         options.dry_run |= dry_run;

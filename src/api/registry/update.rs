@@ -13,7 +13,7 @@ use crate::api::language;
 use crate::api::options::{PatchKind, WriteOptions};
 use crate::kube::resource::{Resource, id};
 use crate::kube::status::Status;
-use crate::kube::strategy;
+use crate::kube::{patch, strategy};
 use crate::model::Revision;
 use crate::store::{self, Action, Expect, Op, Record};
 
@@ -92,10 +92,11 @@ impl Registry {
         let old = parse(&record.value)?;
         let (mut new, warnings) = apply(place, &old, change, options)?;
         let pinned = check_identity(place, record, &old, &new)? && matches!(change, Change::Replace(_));
-        language::apply_defaults(place.resource, &mut new);
-        language::prepare_update(place.resource, place.subresource, &old, &mut new, &self.stamp(caller))?;
+        let row = language::stored_row(place.resource);
+        language::apply_defaults(row, &mut new);
+        language::prepare_update(row, place.subresource, &old, &mut new, &self.stamp(caller))?;
         let mut ops = self.admit(caller, Operation::Update, place, Some(&old), &mut new)?;
-        let causes = language::validate_update(place.resource, place.subresource, &old, &new);
+        let causes = language::validate_update(row, place.subresource, &old, &new);
         if !causes.is_empty() {
             return Err(Status::invalid(place.resource.id.group, place.resource.kind, place.name, causes));
         }
@@ -152,9 +153,9 @@ fn apply(
     match change {
         Change::Replace(body) => Ok(((*body).clone(), Vec::new())),
         Change::With(make) => Ok((make(old)?, Vec::new())),
-        Change::Patch(kind, patch) => {
+        Change::Patch(kind, body) => {
             let current = language::from_storage(place.resource, old.clone());
-            let new = language::patch(place.resource.type_name, *kind, &current, patch)?;
+            let new = patch::apply(*kind, place.resource.type_name, &current, body)?;
             let warnings = check_fields(place.resource, &new, options.field_validation, &options.duplicates)?;
             check_type(place.resource, &new)?;
             check_name(place, &new)?;

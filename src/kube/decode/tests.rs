@@ -1,3 +1,5 @@
+//! What bodies decode to, and which are refused.
+
 use serde_json::json;
 
 use super::{Format, Limits, decode, decode_yaml_document, split_yaml_documents};
@@ -87,4 +89,31 @@ fn a_stream_is_cut_into_documents_that_know_their_lines() {
     let last = split_yaml_documents("a: 1\n---\nb: 2\nc: *x\n").pop().unwrap();
     let error = decode_yaml_document(last, Limits::REQUEST).unwrap_err();
     assert!(error.message.contains("yaml: line 4 column 4: "), "{}", error.message);
+}
+
+/// Bodies that are nearly right, changed at random places: each is read or refused, none ends the process.
+#[test]
+fn no_mangled_body_makes_a_reader_panic() {
+    let seeds = [
+        "a: &x [1, 2]\nb: *x\n<<: {c: |\n  d\n}\n- 'q'\n\"e\": >-\n  f\n? g\n: h\n!!binary i: 0o7\n",
+        "{\"a\":[1,-2.5e3,\"\\u00e9\",null],\"b\":{\"c\":true}}",
+    ];
+    let alphabet = b"{}[]:,-?&*!|>'\"%@`#\n \t0aA~<=.\\\xff\xc3\x00";
+    let mut state: u64 = 99;
+    let mut draw = |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % n
+    };
+    for _ in 0..4_000 {
+        let mut body = seeds[draw(2)].as_bytes().to_vec();
+        for _ in 0..=draw(6) {
+            let (at, byte) = (draw(body.len()), alphabet[draw(alphabet.len())]);
+            if draw(2) == 0 { body.insert(at, byte) } else { body[at] = byte }
+        }
+        for format in [Format::Yaml, Format::Json] {
+            if let Err(error) = decode(&body, format, Limits::REQUEST) {
+                assert_eq!(error.code, 400);
+            }
+        }
+    }
 }

@@ -1,3 +1,5 @@
+//! What each patch language makes of an object.
+
 use serde_json::{Value, json};
 
 use super::{Kind, apply};

@@ -94,7 +94,7 @@ pub(super) const ENDPOINT_SLICE: &[Column] = &[
 pub(super) fn endpoint_slice(shown: Shown<'_>) -> Vec<Value> {
     let object = shown.object;
     let port = |port: &Value| match number(port, "/port") {
-        0 => text_or(port, "/name", "*").to_owned(),
+        0 => port.get("name").and_then(Value::as_str).unwrap_or("*").to_owned(),
         number => number.to_string(),
     };
     let addresses = list(object, "/endpoints").iter().flat_map(|endpoint| list(endpoint, "/addresses"));

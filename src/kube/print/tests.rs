@@ -1,3 +1,5 @@
+//! What `kubectl get` shows.
+
 use serde_json::{Value, json};
 
 use super::{IncludeObject, human_duration, partial_list, table};
@@ -118,83 +120,63 @@ fn sidecars_count_as_containers_once_started() {
     assert_eq!(pod_cells(&object), ["2/3", "Running", "2"]);
 }
 
+/// Shows an object called `x`, a minute old where it says nothing else, and compares its cells.
+#[track_caller]
+fn check(group: &str, plural: &str, mut object: Value, expect: &str) {
+    if object.get("metadata").is_none() {
+        object["metadata"] = json!({ "name": "x", "creationTimestamp": "2026-11-20T07:59:00Z" });
+    }
+    assert_eq!(show(group, plural, &object).join(" "), expect, "{plural}");
+}
+
 #[test]
-fn other_kinds_show_what_kubectl_shows() {
-    let meta = json!({ "name": "x", "creationTimestamp": "2026-11-20T07:59:00Z" });
+fn workloads_show_what_kubectl_shows() {
     let template =
         json!({ "spec": { "containers": [{ "name": "a", "image": "i:1" }, { "name": "b", "image": "j" }] } });
-    let selector = json!({ "matchLabels": { "app": "web" }, "matchExpressions": [{ "key": "t", "operator": "In", "values": ["z"] }] });
-    for (group, plural, object, expect) in [
-        (
-            "apps",
-            "deployments",
-            json!({ "spec": { "replicas": 3, "template": template, "selector": selector },
-            "status": { "readyReplicas": 2, "updatedReplicas": 3 } }),
-            "x 2/3 3 0 60s a,b i:1,j app=web,t in (z)",
-        ),
-        (
-            "apps",
-            "replicasets",
-            json!({ "spec": { "replicas": 3, "template": template, "selector": {} },
-            "status": { "replicas": 2 } }),
-            "x 3 2 0 60s a,b i:1,j <none>",
-        ),
-        (
-            "",
-            "replicationcontrollers",
-            json!({ "spec": { "replicas": 1, "template": template, "selector": { "b": "2", "a": "1" } } }),
-            "x 1 0 0 60s a,b i:1,j a=1,b=2",
-        ),
-        (
-            "",
-            "services",
-            json!({ "spec": { "type": "NodePort", "clusterIPs": ["10.0.0.1"], "ports": [
-            { "port": 80, "nodePort": 30080, "protocol": "TCP" }, { "port": 53, "protocol": "UDP" }] } }),
-            "x NodePort 10.0.0.1 <none> 80:30080/TCP,53/UDP 60s <none>",
-        ),
-        (
-            "",
-            "services",
-            json!({ "spec": { "type": "LoadBalancer", "clusterIPs": ["None"] } }),
-            "x LoadBalancer None <pending> <none> 60s <none>",
-        ),
-        (
-            "",
-            "endpoints",
-            json!({ "subsets": [{ "addresses": [{ "ip": "1.1.1.1" }, { "ip": "f::1" }],
-            "ports": [{ "port": 80 }, { "port": 81 }] }] }),
-            "x 1.1.1.1:80,[f::1]:80,1.1.1.1:81 + 1 more... 60s",
-        ),
-        ("", "endpoints", json!({}), "x <none> 60s"),
-        (
-            "discovery.k8s.io",
-            "endpointslices",
-            json!({ "addressType": "IPv4", "ports": [{ "port": 80 }, { "name": "" }],
-            "endpoints": [{ "addresses": ["1.1.1.1"] }] }),
-            "x IPv4 80,* 1.1.1.1 60s",
-        ),
-        ("discovery.k8s.io", "endpointslices", json!({ "addressType": "IPv4" }), "x IPv4 <unset> <unset> 60s"),
-        (
-            "",
-            "nodes",
-            json!({ "metadata": { "name": "x", "creationTimestamp": NOW, "labels": {
-            "node-role.kubernetes.io/worker": "", "kubernetes.io/role": "edge" } }, "spec": { "unschedulable": true },
-            "status": { "conditions": [{ "type": "Ready", "status": "Unknown" }], "nodeInfo": { "kubeletVersion": "v1" },
-            "addresses": [{ "type": "InternalIP", "address": "10.1.1.1" }] } }),
-            "x NotReady,SchedulingDisabled edge,worker 0s v1 10.1.1.1 <none> <unknown> <unknown> <unknown>",
-        ),
-        ("", "namespaces", json!({ "status": { "phase": "Active" } }), "x Active 60s"),
-        ("", "configmaps", json!({ "data": { "a": "" }, "binaryData": { "b": "" } }), "x 2 60s"),
-        ("", "secrets", json!({ "type": "Opaque", "data": { "a": "" } }), "x Opaque 1 60s"),
-        ("", "serviceaccounts", json!({}), "x 60s"),
-        ("coordination.k8s.io", "leases", json!({ "spec": { "holderIdentity": "n1" } }), "x n1 60s"),
-    ] {
-        let mut object = object;
-        if object.get("metadata").is_none() {
-            object["metadata"] = meta.clone();
-        }
-        assert_eq!(show(group, plural, &object).join(" "), expect, "{plural}");
-    }
+    let selector = json!({ "matchLabels": { "app": "web" },
+        "matchExpressions": [{ "key": "t", "operator": "In", "values": ["z"] }] });
+    let deployment = json!({ "spec": { "replicas": 3, "template": template, "selector": selector },
+        "status": { "readyReplicas": 2, "updatedReplicas": 3 } });
+    check("apps", "deployments", deployment, "x 2/3 3 0 60s a,b i:1,j app=web,t in (z)");
+    let set = json!({ "spec": { "replicas": 3, "template": template, "selector": {} }, "status": { "replicas": 2 } });
+    check("apps", "replicasets", set, "x 3 2 0 60s a,b i:1,j <none>");
+    let labels = json!({ "b": "2", "a": "1" });
+    let controller = json!({ "spec": { "replicas": 1, "template": template, "selector": labels } });
+    check("", "replicationcontrollers", controller, "x 1 0 0 60s a,b i:1,j a=1,b=2");
+}
+
+#[test]
+fn services_and_their_endpoints_show_what_kubectl_shows() {
+    let ports = json!([{ "port": 80, "nodePort": 30080, "protocol": "TCP" }, { "port": 53, "protocol": "UDP" }]);
+    let service = json!({ "spec": { "type": "NodePort", "clusterIPs": ["10.0.0.1"], "ports": ports } });
+    check("", "services", service, "x NodePort 10.0.0.1 <none> 80:30080/TCP,53/UDP 60s <none>");
+    let service = json!({ "spec": { "type": "LoadBalancer", "clusterIPs": ["None"] } });
+    check("", "services", service, "x LoadBalancer None <pending> <none> 60s <none>");
+    let addresses = json!([{ "ip": "1.1.1.1" }, { "ip": "f::1" }]);
+    let subset = json!({ "addresses": addresses, "ports": [{ "port": 80 }, { "port": 81 }] });
+    let shown = "x 1.1.1.1:80,[f::1]:80,1.1.1.1:81 + 1 more... 60s";
+    check("", "endpoints", json!({ "subsets": [subset] }), shown);
+    check("", "endpoints", json!({}), "x <none> 60s");
+    let slice = json!({ "addressType": "IPv4", "ports": [{ "port": 80 }, { "name": "web" }, {}],
+        "endpoints": [{ "addresses": ["1.1.1.1"] }] });
+    check("discovery.k8s.io", "endpointslices", slice, "x IPv4 80,web,* 1.1.1.1 60s");
+    check("discovery.k8s.io", "endpointslices", json!({ "addressType": "IPv4" }), "x IPv4 <unset> <unset> 60s");
+}
+
+#[test]
+fn the_other_kinds_show_what_kubectl_shows() {
+    let labels = json!({ "node-role.kubernetes.io/worker": "", "kubernetes.io/role": "edge" });
+    let node = json!({ "metadata": { "name": "x", "creationTimestamp": NOW, "labels": labels },
+        "spec": { "unschedulable": true },
+        "status": { "conditions": [{ "type": "Ready", "status": "Unknown" }], "nodeInfo": { "kubeletVersion": "v1" },
+            "addresses": [{ "type": "InternalIP", "address": "10.1.1.1" }] } });
+    let shown = "x NotReady,SchedulingDisabled edge,worker 0s v1 10.1.1.1 <none> <unknown> <unknown> <unknown>";
+    check("", "nodes", node, shown);
+    check("", "namespaces", json!({ "status": { "phase": "Active" } }), "x Active 60s");
+    check("", "configmaps", json!({ "data": { "a": "" }, "binaryData": { "b": "" } }), "x 2 60s");
+    check("", "secrets", json!({ "type": "Opaque", "data": { "a": "" } }), "x Opaque 1 60s");
+    check("", "serviceaccounts", json!({}), "x 60s");
+    check("coordination.k8s.io", "leases", json!({ "spec": { "holderIdentity": "n1" } }), "x n1 60s");
 }
 
 #[test]

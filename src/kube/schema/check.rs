@@ -93,7 +93,7 @@ impl Walk {
     fn leaf(&mut self, leaf: Leaf, value: &Value, place: &Place, owner: &Type) {
         let text = match (leaf, value) {
             (Leaf::Any, _)
-            | (Leaf::String, Value::String(_))
+            | (Leaf::String | Leaf::IntOrString, Value::String(_))
             | (Leaf::Bool, Value::Bool(_))
             | (Leaf::Float, Value::Number(_))
             | (Leaf::AnyObject, Value::Object(_)) => return,
@@ -101,13 +101,7 @@ impl Walk {
             (Leaf::Quantity, Value::String(text)) => quantity_fault(text),
             (Leaf::Quantity, Value::Number(number)) => quantity_fault(&number.to_string()),
             (Leaf::Time | Leaf::MicroTime, Value::String(text)) => time_fault(text, leaf == Leaf::MicroTime),
-            (Leaf::IntOrString, Value::String(_)) => return,
-            (Leaf::Int64, Value::Number(number)) if number.is_i64() => return,
-            (Leaf::Int32 | Leaf::IntOrString, Value::Number(number))
-                if number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()) =>
-            {
-                return;
-            }
+            (Leaf::Int32 | Leaf::Int64 | Leaf::IntOrString, Value::Number(number)) if fits(leaf, number) => return,
             _ => return self.wrong(value, place, owner, go_leaf(leaf)),
         };
         if let Some(text) = text {
@@ -206,6 +200,11 @@ fn go_leaf(leaf: Leaf) -> &'static str {
         Leaf::AnyObject => "map[string]interface {}",
         Leaf::Any => "interface {}",
     }
+}
+
+/// Whether an integer is in the range of its type.
+fn fits(leaf: Leaf, number: &serde_json::Number) -> bool {
+    number.as_i64().is_some_and(|number| leaf == Leaf::Int64 || i32::try_from(number).is_ok())
 }
 
 fn base64_fault(text: &str) -> Option<String> {

@@ -26,7 +26,9 @@ pub(super) fn keep_allocations(old: &Value, new: &mut Value) {
         }
     }
     if node_ports && let Some(ports) = spec.get_mut("ports").and_then(Value::as_array_mut) {
-        ports.iter_mut().for_each(|port| keep_node_port(&old["spec"]["ports"], port));
+        for port in ports {
+            keep_node_port(&old["spec"]["ports"], port);
+        }
     }
 }
 

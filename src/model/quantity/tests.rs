@@ -1,3 +1,5 @@
+//! What quantities mean and how they are printed.
+
 use super::{Family, Quantity};
 
 #[test]

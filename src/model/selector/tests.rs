@@ -1,3 +1,5 @@
+//! What selectors mean and how they read when they are wrong.
+
 use std::borrow::Cow;
 
 use serde_json::json;

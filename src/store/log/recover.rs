@@ -24,13 +24,10 @@ struct Found {
 pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, salt: u64) -> Result<Log, Error> {
     disk.create_dir_all(dir).map_err(|error| disk_error(&error))?;
     let found = segments(&*disk, dir)?;
-    match found.is_empty() {
-        true => create(disk, dir, segment_bytes, salt),
-        false => replay(disk, dir, segment_bytes, found),
-    }
+    if found.is_empty() { create(&disk, dir, segment_bytes, salt) } else { replay(disk, dir, segment_bytes, found) }
 }
 
-fn create(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, salt: u64) -> Result<Log, Error> {
+fn create(disk: &Arc<dyn Disk>, dir: &Path, segment_bytes: u64, salt: u64) -> Result<Log, Error> {
     let spare = dir.join(SPARE);
     let make = || -> io::Result<Log> {
         let mut log = Log {
@@ -63,7 +60,7 @@ fn replay(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, found: Vec<Found>
         segments.push(entry);
         tail = Some((segment, end));
     }
-    let Some((segment, offset)) = tail else { return Err(Error::Disk) };
+    let Some((segment, Extent { last, end: offset })) = tail else { return Err(Error::Disk) };
     if !index.joins_purge() {
         return Err(damaged(&segment_path(dir, 0), "entries before the first segment are missing"));
     }
@@ -79,29 +76,42 @@ fn replay(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, found: Vec<Found>
         spare: false,
         poisoned: false,
     };
-    log.cut(&segment.bytes).map_err(|error| disk_error(&error))?;
+    log.settle(&segment.bytes, last).map_err(|error| disk_error(&error))?;
     log.reserve();
     Ok(log)
 }
 
+/// Where the valid units of a segment end.
+struct Extent {
+    /// Offset of the last valid one; behind the header where there is none.
+    last: u64,
+    /// Offset behind it.
+    end: u64,
+}
+
 impl Log {
-    /// Clears what a torn write left behind the last valid unit, so that it can never be mistaken for data.
-    fn cut(&mut self, bytes: &Bytes) -> io::Result<()> {
-        let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
-        let rest = bytes.get(start..).unwrap_or_default();
+    /// Makes durable what was found, and clears what a torn write left behind it.
+    ///
+    /// The last unit may be the one whose sync failed before the process ended: the system still shows it but will not
+    /// write it again by itself. So it is written once more; so is the header, in case it is the first.
+    fn settle(&mut self, bytes: &Bytes, last: u64) -> io::Result<()> {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = bytes.get(at(self.offset)..).unwrap_or_default();
         let full_length = bytes.len() as u64 >= self.segment_bytes;
-        if full_length && rest.iter().all(|byte| *byte == 0) {
-            return Ok(());
+        if !full_length || rest.iter().any(|byte| *byte != 0) {
+            self.tail.set_len(self.offset)?;
+            self.tail.set_len(self.segment_bytes.max(self.offset))?;
         }
-        self.tail.set_len(self.offset)?;
-        self.tail.set_len(self.segment_bytes.max(self.offset))?;
-        self.tail.sync()
+        self.tail.write_at(0, bytes.get(..HEADER_LEN).unwrap_or_default())?;
+        self.tail.write_at(last, bytes.get(at(last)..at(self.offset)).unwrap_or_default())?;
+        self.tail.sync()?;
+        self.disk.sync_dir(&self.dir)
     }
 }
 
-/// Reads the units of one segment into the index; gives the offset behind the last valid one.
-fn scan(found: &Found, last: bool, index: &mut Index, entry: &mut Segment) -> Result<u64, Error> {
-    let mut at = HEADER_LEN;
+/// Reads the units of one segment into the index; gives where they end.
+fn scan(found: &Found, last: bool, index: &mut Index, entry: &mut Segment) -> Result<Extent, Error> {
+    let (mut at, mut begin) = (HEADER_LEN, HEADER_LEN);
     while let Some(unit) = frame::parse(&found.bytes.slice(at.min(found.bytes.len())..), found.header.salt, at as u64) {
         for (offset, record) in &unit.records {
             index
@@ -112,6 +122,7 @@ fn scan(found: &Found, last: bool, index: &mut Index, entry: &mut Segment) -> Re
             }
         }
         index.committed = index.committed.max(unit.committed);
+        begin = at;
         at += unit.size;
     }
     if crate::store::mutant::mutant("accept-torn-tail") {
@@ -122,7 +133,7 @@ fn scan(found: &Found, last: bool, index: &mut Index, entry: &mut Segment) -> Re
     if !clean && (!last || unit_follows(found, at)) {
         return Err(damaged(&found.path, &format!("the checksum at byte {at} does not match")));
     }
-    Ok(at as u64)
+    Ok(Extent { last: begin as u64, end: at as u64 })
 }
 
 /// The planted fault of taking a torn unit's records without a valid checksum.
