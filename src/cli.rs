@@ -24,8 +24,9 @@ use failure::Failure;
 pub fn run() -> ExitCode {
     let typed: Vec<_> = std::env::args_os().collect();
     if let Some(code) = toolbox::called_by_name(&typed).or_else(|| toolbox::called_as_command(&typed)) {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if let Some(code) = crate::runtime::hidden_command(&args) {
+        return code;
+    }
+    if let Some(code) = crate::runtime::hidden_command(typed.get(1..).unwrap_or_default()) {
         return code;
     }
     let arguments = match Arguments::try_parse() {
