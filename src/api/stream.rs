@@ -78,7 +78,8 @@ impl State {
         while let Some(found) = next {
             self.put(&mut out, found);
             let more = !self.ended && out.len() < CHUNK_BYTES;
-            next = more.then(|| self.events.ready()).flatten().map(|event| event.map_or_else(Next::Failed, Next::Event));
+            next =
+                more.then(|| self.events.ready()).flatten().map(|event| event.map_or_else(Next::Failed, Next::Event));
         }
         (!out.is_empty()).then(|| out.freeze())
     }

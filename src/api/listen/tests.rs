@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 
 use bytes::Buf;
+use futures::{SinkExt, StreamExt};
 use http::Version;
 use http_body_util::Full;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::*;
 use crate::api::service::tests::Api;
@@ -41,7 +44,7 @@ struct Running {
     authority: Authority,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
-    _api: Api,
+    api: Api,
 }
 
 async fn start() -> Running {
@@ -56,7 +59,7 @@ async fn start() -> Running {
     let listeners = bind(&config, &material).await.unwrap();
     let (address, stop) = (listeners.address(), CancellationToken::new());
     let task = tokio::spawn(listeners.serve(Arc::clone(&api.service), stop.clone()));
-    Running { address, authority, stop, task, _api: api }
+    Running { address, authority, stop, task, api }
 }
 
 impl Running {
@@ -91,8 +94,7 @@ impl Running {
         let uri = format!("https://localhost:{}{path}", self.address.port());
         let request = Request::get(uri).body(Full::<bytes::Bytes>::default()).unwrap();
         let response = if http2 {
-            let (mut send, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            let (mut send, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
             tokio::spawn(connection);
             send.send_request(request).await.unwrap()
         } else {
@@ -161,4 +163,34 @@ async fn what_is_not_http_or_too_large_does_not_hurt() {
     let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     assert_eq!(running.get(false, true, "/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn exec_carries_bytes_both_ways_and_ends_with_the_exit_code() {
+    let running = start().await;
+    let mut pod = crate::api::service::tests::pod("p");
+    pod["spec"]["nodeName"] = "n1".into();
+    running.api.ok("POST", "/api/v1/namespaces/default/pods", pod).await;
+    let query = "command=sh&stdin=true&stdout=true&stderr=true";
+    let mut request =
+        format!("wss://localhost/api/v1/namespaces/default/pods/p/exec?{query}").into_client_request().unwrap();
+    let protocols = "v5.channel.k8s.io, v4.channel.k8s.io".parse().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", protocols);
+    let stream = running.connect(true, b"http/1.1").await;
+    let (mut socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "v5.channel.k8s.io");
+    for message in [&b"\0hello"[..], &b"\xff\0"[..]] {
+        socket.send(Message::Binary(message.to_vec().into())).await.unwrap();
+    }
+    let (mut said, mut end) = (Vec::new(), serde_json::Value::Null);
+    while let Some(Ok(message)) = socket.next().await {
+        let Message::Binary(data) = message else { continue };
+        match data.split_first() {
+            Some((1, text)) => said.extend_from_slice(text),
+            Some((3, status)) => end = serde_json::from_slice(status).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(said, b"hello");
+    assert_eq!(end["details"]["causes"][0], serde_json::json!({ "reason": "ExitCode", "message": "3" }));
 }
