@@ -7,7 +7,9 @@
 pub mod control;
 pub mod executor;
 pub mod mirror;
+pub mod node;
 
+pub mod agent;
 pub mod service;
 pub mod settings;
 pub mod supervisor;

@@ -11,11 +11,16 @@ pub mod backoff;
 pub mod build;
 pub mod containers;
 pub mod ending;
+pub mod env;
+pub mod etc;
+pub mod fields;
+pub mod files;
 pub mod image;
 pub mod observed;
 pub mod probe;
 pub mod record;
 pub mod resources;
+pub mod security;
 pub mod status;
 
 #[cfg(test)]

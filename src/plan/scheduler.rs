@@ -20,6 +20,7 @@ use k8s_openapi::api::core::v1::Pod;
 use rand::RngCore;
 
 use self::fleet::Fleet;
+pub(super) use self::label::tolerates;
 use self::request::Wanted;
 use super::{Command, Controller, Plan, Snapshot, readiness, write};
 use crate::kube::object::{DecodeError, Object};

@@ -14,8 +14,8 @@ use super::{Action, Error, Outcome, Record, Txn, Watch};
 use crate::model::{ObjectKey, Revision, Scope};
 
 /// Bound on commits that wait; one more is [`Error::Busy`].
-pub const COMMITS: usize = 4096;
-/// Bound on bytes of commits that wait; more is [`Error::Busy`]. Smaller than a segment, so that what is under way when
+pub const COMMITS: usize = 1024;
+/// Bound on bytes of commits under way; the others of the [`COMMITS`] wait. Smaller than a segment, so that what is under way when
 /// the disk turns out to be full still fits into the segment that was allocated ahead.
 pub const COMMIT_BYTES: usize = 8 * 1024 * 1024;
 /// Bound on the bytes of one transaction's values; more is [`Error::Invalid`].
@@ -72,11 +72,11 @@ impl Store {
         self.check_room(&txn, size).await?;
         let size = u32::try_from(size).map_err(|_| Error::Invalid)?;
         let _one = self.inner.commits.try_acquire().map_err(|_| Error::Busy)?;
-        let _bytes = self.inner.bytes.try_acquire_many(size).map_err(|_| Error::Busy)?;
+        let _bytes = self.inner.bytes.acquire_many(size).await.map_err(|_| Error::Unavailable)?;
         let proposed = self.inner.consensus.propose(Command::Txn(txn)).await;
-        let (index, reply) = proposed.map_err(|error| self.failure().unwrap_or(error))?;
+        let (revision, reply) = proposed.map_err(|error| self.failure().unwrap_or(error))?;
         match reply {
-            Ok(()) => Ok(Outcome { revision: Revision(index) }),
+            Ok(()) => Ok(Outcome { revision }),
             Err(Refusal::Conflict { key, actual }) => Err(Error::Conflict { key, actual }),
             Err(Refusal::Fenced) => Err(Error::Fenced),
             Err(Refusal::Invalid) => Err(Error::Invalid),
@@ -181,7 +181,7 @@ impl Store {
     /// See [`Error`].
     pub async fn snapshot(&self) -> Result<(), Error> {
         self.check_alive()?;
-        self.inner.consensus.snapshot().await
+        self.inner.consensus.snapshot().await.map(drop)
     }
 
     /// Figures of now.
@@ -210,6 +210,12 @@ impl Store {
             Ok(error) => error.clone().unwrap_or(Error::Unavailable),
             Err(_) => Error::Unavailable,
         }
+    }
+
+    /// The state machine, for tests of what raft asks of it.
+    #[cfg(test)]
+    pub(super) fn machine(&self) -> super::raft::machine::Machine {
+        self.inner.consensus.machine()
     }
 
     /// Stops; returns when the files are closed and the directory may be opened again.

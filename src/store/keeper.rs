@@ -30,6 +30,8 @@ struct Keeper {
     marks: VecDeque<(Instant, Revision)>,
     /// Log size that the last snapshot left behind.
     kept_bytes: u64,
+    /// Size of the last persisted state.
+    state_bytes: u64,
 }
 
 /// Starts the keeper; it ends with the store.
@@ -41,12 +43,14 @@ pub(super) fn start(inner: &Inner, options: &StoreOptions) {
         options: options.clone(),
         marks: VecDeque::new(),
         kept_bytes: 0,
+        state_bytes: 0,
     };
     let applied = inner.applied.subscribe();
     let (failed, shared, consensus) = (inner.failed.clone(), inner.shared.clone(), inner.consensus.clone());
     let mut stop = failed.subscribe();
     tokio::spawn(async move {
         tokio::select! {
+            biased;
             () = keeper.run(applied) => {}
             () = consensus.ended() => {
                 let cause = shared.durable.borrow().failed.clone().unwrap_or(Error::Unavailable);
@@ -68,6 +72,7 @@ impl Keeper {
             tokio::time::sleep(LOOK_EVERY).await;
             let due = self.marks.front().map(|(at, _)| *at + self.options.history_age);
             tokio::select! {
+                biased;
                 changed = applied.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
@@ -81,11 +86,16 @@ impl Keeper {
             let _ = self.consensus.propose(Command::Compact(revision)).await;
         }
         let bytes = self.shared.space.lock().bytes;
-        if bytes > self.kept_bytes + self.options.snapshot_bytes {
-            self.kept_bytes = bytes;
-            let _ = self.consensus.snapshot().await;
+        // Not before the log holds as much as the state: so persisting writes at most as much again as the log.
+        let due = self.options.snapshot_bytes.max(self.state_bytes);
+        let full = self.shared.space.lock().full && bytes > self.kept_bytes + self.options.segment_bytes;
+        if bytes > self.kept_bytes + due || full {
+            match self.consensus.snapshot().await {
+                Ok(state) => (self.kept_bytes, self.state_bytes) = (bytes, state),
+                Err(error) => tracing::warn!(%error, "the state could not be persisted; the log is kept"),
+            }
         }
-        self.kept_bytes = self.kept_bytes.min(bytes);
+        self.kept_bytes = self.kept_bytes.min(self.shared.space.lock().bytes);
     }
 
     /// Remembers that what is the newest now is this old; nothing where there is no history.

@@ -14,9 +14,10 @@ pub const MUTANTS: [(&str, &str); 9] = [
 ];
 
 #[cfg(feature = "mutants")]
-static CHOSEN: parking_lot::RwLock<Option<String>> = parking_lot::RwLock::new(None);
+static CHOSEN: std::sync::LazyLock<parking_lot::RwLock<Option<String>>> =
+    std::sync::LazyLock::new(|| parking_lot::RwLock::new(std::env::var("SHOAL_MUTANT").ok()));
 
-/// Chooses the fault to plant in this process; `None` plants nothing.
+/// Chooses the fault to plant in this process instead of the one that `SHOAL_MUTANT` named; `None` plants nothing.
 #[cfg(feature = "mutants")]
 pub fn choose(name: Option<&str>) {
     *CHOSEN.write() = name.map(str::to_owned);

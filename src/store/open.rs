@@ -57,7 +57,7 @@ impl StoreOptions {
             segment_bytes: 16 * 1024 * 1024,
             snapshot_bytes: 64 * 1024 * 1024,
             history_bytes: 64 * 1024 * 1024,
-            history_age: Duration::from_secs(5 * 60),
+            history_age: Duration::from_mins(5),
         }
     }
 }

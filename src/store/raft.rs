@@ -14,7 +14,6 @@ pub mod peers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use openraft::error::{ClientWriteError, RaftError};
 use serde::{Deserialize, Serialize};
 
 use self::log_store::LogStore;
@@ -61,6 +60,14 @@ pub type LogId = openraft::LogId<u64>;
 /// Raft's storage error.
 pub type StorageError = openraft::StorageError<u64>;
 
+/// The revision that an entry makes: its index.
+fn revision_of(id: &LogId) -> Revision {
+    if super::mutant::mutant("reuse-revision-after-restart") {
+        return Revision(id.index.saturating_sub(3 * id.leader_id.term.saturating_sub(1)));
+    }
+    Revision(id.index)
+}
+
 /// Number of the first voter of a cluster.
 pub const FIRST_VOTER: u64 = 1;
 
@@ -68,6 +75,7 @@ pub const FIRST_VOTER: u64 = 1;
 #[derive(Clone)]
 pub struct Consensus {
     raft: openraft::Raft<Types>,
+    machine: Machine,
 }
 
 impl Consensus {
@@ -89,11 +97,17 @@ impl Consensus {
             max_in_snapshot_log_to_keep: 0,
             ..openraft::Config::default()
         };
-        let raft = openraft::Raft::new(id, Arc::new(config), Network(peers), log, machine).await;
+        let raft = openraft::Raft::new(id, Arc::new(config), Network(peers), log, machine.clone()).await;
         let raft = raft.map_err(|_| Error::Disk)?;
-        let this = Self { raft };
+        let this = Self { raft, machine };
         this.lead(id, node).await?;
         Ok(this)
+    }
+
+    /// The state machine.
+    #[cfg(test)]
+    pub fn machine(&self) -> Machine {
+        self.machine.clone()
     }
 
     async fn lead(&self, id: u64, node: String) -> Result<(), Error> {
@@ -109,13 +123,11 @@ impl Consensus {
         self.raft.ensure_linearizable().await.map(drop).map_err(|_| Error::Disk)
     }
 
-    /// Replicates `command`; gives its index and what the state machine made of it.
-    pub async fn propose(&self, command: Command) -> Result<(u64, Reply), Error> {
+    /// Replicates `command`; gives its revision and what the state machine made of it.
+    pub async fn propose(&self, command: Command) -> Result<(Revision, Reply), Error> {
         match self.raft.client_write(command).await {
-            Ok(response) => Ok((response.log_id.index, response.data)),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(Error::Unavailable),
-            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(_))) => Err(Error::Unavailable),
-            Err(RaftError::Fatal(_)) => Err(Error::Unavailable),
+            Ok(response) => Ok((revision_of(&response.log_id), response.data)),
+            Err(_) => Err(Error::Unavailable),
         }
     }
 
@@ -124,9 +136,14 @@ impl Consensus {
         self.raft.ensure_linearizable().await.map(drop).map_err(|_| Error::Unavailable)
     }
 
-    /// Persists the state machine, then drops the log that it covers.
-    pub async fn snapshot(&self) -> Result<(), Error> {
-        self.raft.trigger().snapshot().await.map_err(|_| Error::Unavailable)
+    /// Persists the state machine, then lets raft drop the log that it covers. Gives the size of the state in bytes.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] and [`Error::Disk`], which leave everything as it was.
+    pub async fn snapshot(&self) -> Result<u64, Error> {
+        let bytes = self.machine.prepare().await?;
+        self.raft.trigger().snapshot().await.map_err(|_| Error::Unavailable)?;
+        Ok(bytes)
     }
 
     /// Index up to which the log has been dropped.

@@ -16,11 +16,11 @@ pub trait Table: Send + 'static {
     /// # Errors
     /// [`Error::Damaged`] with the file's name, [`Error::Disk`].
     fn load(&mut self) -> Result<Option<Image>, Error>;
-    /// Makes `image` what the next load gives.
+    /// Makes `image` what the next load gives; gives its size in bytes.
     ///
     /// # Errors
     /// [`Error::DiskFull`] or [`Error::Disk`]; the last persisted state is still there then.
-    fn persist(&mut self, image: &Image) -> Result<(), Error>;
+    fn persist(&mut self, image: &Image) -> Result<u64, Error>;
 }
 
 /// A table that keeps one image file.
@@ -45,7 +45,7 @@ impl ImageTable {
         Ok(names)
     }
 
-    fn write(&self, image: &Image) -> std::io::Result<PathBuf> {
+    fn write(&self, image: &Image) -> std::io::Result<(PathBuf, u64)> {
         let path = self.dir.join(format!("{:020}.image", image.applied.0));
         let new = self.dir.join("new");
         let mut file = self.disk.open(&new, true)?;
@@ -59,7 +59,7 @@ impl ImageTable {
         file.sync()?;
         self.disk.rename(&new, &path)?;
         self.disk.sync_dir(&self.dir)?;
-        Ok(path)
+        Ok((path, at))
     }
 }
 
@@ -79,11 +79,15 @@ impl Table for ImageTable {
         Ok(Some(image))
     }
 
-    fn persist(&mut self, image: &Image) -> Result<(), Error> {
-        let written = self.write(image).map_err(|error| disk_error(&error))?;
+    fn persist(&mut self, image: &Image) -> Result<u64, Error> {
+        let (written, bytes) = self.write(image).map_err(|error| {
+            // Half an image must not hold the room that a full disk needs.
+            let _ = self.disk.remove(&self.dir.join("new"));
+            disk_error(&error)
+        })?;
         for old in self.images()?.into_iter().filter(|path| *path != written) {
             self.disk.remove(&old).map_err(|error| disk_error(&error))?;
         }
-        Ok(())
+        Ok(bytes)
     }
 }

@@ -199,3 +199,113 @@ async fn a_failed_sync_stops_the_store_and_a_full_disk_leaves_reads_and_deletes(
     tokio::time::sleep(Duration::from_millis(50)).await;
     store.commit(put("c", Expect::Any)).await.unwrap();
 }
+
+#[tokio::test]
+async fn history_and_log_stay_within_their_bounds_and_an_idle_store_writes_nothing() {
+    let disk = SimDisk::new(1);
+    let options = StoreOptions {
+        history_bytes: 20_000,
+        snapshot_bytes: 30_000,
+        history_age: Duration::from_secs(1),
+        ..small(Driver::Task)
+    };
+    let store = Store::open(options.clone(), simulated(&disk, 1)).await.unwrap();
+    for _ in 0..10 {
+        for n in 0..40 {
+            store.commit(put(&n.to_string(), Expect::Any)).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    let behind = store.watch(Scope::ALL, Revision(2));
+    assert!(matches!(behind, Err(Error::Compacted { .. })));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let stats = store.stats();
+    assert!(stats.history_bytes <= 20_000 && stats.log_bytes < 60_000, "{stats:?}");
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let (stats, changes) = (store.stats(), disk.changes());
+    assert_eq!((stats.history_changes, stats.objects), (0, 40), "all of it is older than a second");
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(disk.changes(), changes, "idle");
+    drop(store);
+    disk.kill();
+    let again = Store::open(options, simulated(&disk, 1)).await.unwrap();
+    assert_eq!(again.stats().objects, 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_share_syncs_and_each_gets_a_revision_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let tasks: Vec<_> = (0..64)
+        .map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.commit(put(&n.to_string(), Expect::Absent)).await.unwrap().revision })
+        })
+        .collect();
+    let mut revisions = std::collections::BTreeSet::new();
+    for task in tasks {
+        assert!(revisions.insert(task.await.unwrap()));
+    }
+    let syncs = store.stats().sync.count;
+    assert!(syncs < 60, "{syncs} syncs for 64 commits");
+    // Without close: what was acknowledged is on disk, whatever becomes of the process.
+    drop(store);
+    let again = open(dir.path()).await;
+    assert_eq!(again.stats().objects, 64);
+    assert_eq!(again.revision(), again.barrier().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_snapshot_installs_into_an_empty_store_with_its_history() {
+    use openraft::storage::RaftStateMachine;
+
+    let (full, empty) = (SimDisk::new(1), SimDisk::new(2));
+    let store = Store::open(small(Driver::Task), simulated(&full, 1)).await.unwrap();
+    for n in 0..20 {
+        store.commit(put(&(n % 7).to_string(), Expect::Any)).await.unwrap();
+    }
+    store.compact(Revision(9)).await.unwrap();
+    let sent = store.machine().get_current_snapshot().await.unwrap().unwrap();
+    let target = Store::open(small(Driver::Task), simulated(&empty, 2)).await.unwrap();
+    target.machine().install_snapshot(&sent.meta, sent.snapshot).await.unwrap();
+    let all = |store: &Store| store.list(&Scope::ALL, Some(Revision(12)), None, 0).unwrap().records;
+    assert_eq!(all(&store), all(&target));
+    assert_eq!(store.stats().history_changes, target.stats().history_changes);
+    assert_eq!(
+        target.watch(Scope::ALL, Revision(9)).unwrap().next().await.unwrap().changes[0].revision(),
+        Revision(10)
+    );
+    let mut table = table::ImageTable::open(empty.boot(), Path::new("/data/state")).unwrap();
+    let kept = table::Table::load(&mut table).unwrap().unwrap();
+    assert_eq!(kept.applied, store.revision(), "what was installed is durable");
+}
+
+#[tokio::test]
+async fn a_damaged_state_and_a_foreign_file_are_refused_by_name() {
+    let disk = SimDisk::new(1);
+    let store = Store::open(small(Driver::Task), simulated(&disk, 1)).await.unwrap();
+    store.commit(put("a", Expect::Any)).await.unwrap();
+    store.snapshot().await.unwrap();
+    let at = store.revision();
+    store.close().await;
+    let image = format!("/data/state/{:020}.image", at.0);
+    let refused = async |path: &str| match Store::open(small(Driver::Task), simulated(&disk, 1)).await {
+        Err(Error::Damaged(text)) => assert!(text.contains(path), "{text}"),
+        other => panic!("{path}: {:?}", other.err()),
+    };
+    disk.flip(Path::new(&image), 30);
+    refused(&image).await;
+    disk.kill();
+    disk.flip(Path::new(&image), 30);
+    disk.boot().open(Path::new("/data/log/notes.txt"), true).unwrap();
+    refused("notes.txt").await;
+    disk.kill();
+    disk.boot().remove(Path::new("/data/log/notes.txt")).unwrap();
+    drop(Store::open(small(Driver::Task), simulated(&disk, 1)).await.unwrap());
+    disk.kill();
+    let boot = disk.boot();
+    for segment in boot.list(Path::new("/data/log")).unwrap() {
+        boot.remove(&segment).unwrap();
+    }
+    refused("/data/log").await;
+}

@@ -63,6 +63,7 @@ impl Watch {
                 return Ok(batch);
             }
             tokio::select! {
+                biased;
                 changed = self.applied.changed() => changed.map_err(|_| Error::Unavailable)?,
                 _ = self.failed.wait_for(Option::is_some) => return Err(Error::Unavailable),
             }

@@ -135,7 +135,7 @@ impl Writer {
             let started = tokio::time::Instant::now();
             let result = self.commit(&batch);
             let end = batch.iter().any(|job| job.end);
-            self.finish(batch, result, started.elapsed());
+            self.finish(batch, &result, started.elapsed());
             if end {
                 return;
             }
@@ -151,7 +151,7 @@ impl Writer {
                 tokio::time::sleep(took).await;
             }
             let end = batch.iter().any(|job| job.end);
-            self.finish(batch, result, took);
+            self.finish(batch, &result, took);
             if end {
                 return;
             }
@@ -172,8 +172,8 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(&mut self, batch: Vec<Job>, result: io::Result<()>, took: Duration) {
-        match &result {
+    fn finish(&mut self, batch: Vec<Job>, result: &io::Result<()>, took: Duration) {
+        match result {
             Ok(()) => {
                 self.shared.latency.lock().add(took);
                 self.publish();
@@ -185,7 +185,7 @@ impl Writer {
             }
         }
         for ack in batch.into_iter().filter_map(|job| job.ack) {
-            ack(result.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string())));
+            ack(copy(result));
         }
     }
 
@@ -211,6 +211,14 @@ fn gather(first: Job, queue: &mut mpsc::Receiver<Job>) -> Vec<Job> {
         batch.push(job);
     }
     batch
+}
+
+/// The same result once more; an `io::Error` cannot be cloned.
+fn copy(result: &io::Result<()>) -> io::Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+    }
 }
 
 fn weigh(job: &Job) -> usize {

@@ -21,6 +21,8 @@ type Entry = openraft::Entry<Types>;
 
 /// Entries kept in memory beyond those that are not durable yet, so that applying rarely reads the disk.
 const CACHE_ENTRIES: usize = 1024;
+/// Bytes that those may hold.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A handle on the log. Clones see the same log.
 #[derive(Clone)]
@@ -33,7 +35,8 @@ pub struct LogStore {
 /// The log as appended, of which a tail may not be durable yet.
 #[derive(Default)]
 struct Memory {
-    recent: VecDeque<Entry>,
+    recent: VecDeque<(Entry, usize)>,
+    recent_bytes: usize,
     last: Option<LogId>,
     purged: Option<LogId>,
     vote: Option<Vote<u64>>,
@@ -91,9 +94,9 @@ impl LogStore {
         let _ = self.submit(Vec::new(), None).await;
     }
 
-    fn from_disk(&self, from: u64, to: u64) -> io::Result<Vec<Entry>> {
+    fn read_disk(&self, from: u64, to: u64) -> io::Result<Vec<Entry>> {
         let index = self.shared.index.lock();
-        let slots: Vec<_> = (from..to).map_while(|at| index.slot(at)).collect();
+        let slots: Vec<_> = (from..to).filter_map(|at| index.slot(at)).collect();
         drop(index);
         let payloads = log::read(&*self.shared.disk, &self.shared.dir, &slots)?;
         payloads.iter().map(decode).collect()
@@ -101,21 +104,38 @@ impl LogStore {
 }
 
 impl Memory {
-    fn push(&mut self, entry: Entry, durable_next: u64) {
+    fn push(&mut self, entry: Entry, size: usize, durable_next: u64) {
         if let EntryPayload::Membership(membership) = &entry.payload {
             self.alone = membership.voter_ids().count() <= 1;
         }
         self.last = Some(entry.log_id);
-        self.recent.push_back(entry);
-        let old = |recent: &VecDeque<Entry>| recent.front().is_some_and(|entry| entry.log_id.index < durable_next);
-        while self.recent.len() > CACHE_ENTRIES && old(&self.recent) {
-            self.recent.pop_front();
+        self.recent.push_back((entry, size));
+        self.recent_bytes += size;
+        while self.recent.len() > CACHE_ENTRIES || self.recent_bytes > CACHE_BYTES {
+            // What is not durable cannot be read from anywhere else.
+            if self.recent.front().is_none_or(|(entry, _)| entry.log_id.index >= durable_next) {
+                break;
+            }
+            self.forget_first();
         }
     }
 
+    fn forget_first(&mut self) {
+        self.recent_bytes -= self.recent.pop_front().map_or(0, |(_, size)| size);
+    }
+
+    fn forget_last(&mut self) {
+        self.recent_bytes -= self.recent.pop_back().map_or(0, |(_, size)| size);
+    }
+
     fn recent(&self, from: u64, to: u64) -> Vec<Entry> {
-        let start = self.recent.partition_point(|entry| entry.log_id.index < from);
-        self.recent.range(start..).take_while(|entry| entry.log_id.index < to).cloned().collect()
+        let start = self.recent.partition_point(|(entry, _)| entry.log_id.index < from);
+        self.recent
+            .range(start..)
+            .map(|(entry, _)| entry)
+            .take_while(|entry| entry.log_id.index < to)
+            .cloned()
+            .collect()
     }
 }
 
@@ -133,7 +153,7 @@ impl RaftLogReader<Types> for LogStore {
         if from >= known {
             return Ok(recent);
         }
-        let mut entries = self.from_disk(from, known).map_err(|error| StorageIOError::read_logs(&error))?;
+        let mut entries = self.read_disk(from, known).map_err(|error| StorageIOError::read_logs(&error))?;
         entries.extend(recent);
         Ok(entries)
     }
@@ -186,12 +206,10 @@ impl RaftLogStorage<Types> for LogStore {
         let alone = {
             let mut memory = self.memory.lock();
             for entry in entries {
-                records.push(Record {
-                    kind: Kind::Entry,
-                    place: place(&entry.log_id),
-                    payload: encode(&entry).map_err(fail)?,
-                });
-                memory.push(entry, durable);
+                let payload = encode(&entry).map_err(fail)?;
+                let place = place(&entry.log_id);
+                memory.push(entry, payload.len(), durable);
+                records.push(Record { kind: Kind::Entry, place, payload });
             }
             memory.alone
         };
@@ -209,8 +227,8 @@ impl RaftLogStorage<Types> for LogStore {
         let record = Record { kind: Kind::Truncate, place: place(&since), payload: Bytes::new() };
         self.submit_and_wait(record).await.map_err(|error| StorageIOError::write_logs(&error))?;
         let mut memory = self.memory.lock();
-        while memory.recent.back().is_some_and(|entry| entry.log_id.index >= since.index) {
-            memory.recent.pop_back();
+        while memory.recent.back().is_some_and(|(entry, _)| entry.log_id.index >= since.index) {
+            memory.forget_last();
         }
         memory.last = self.shared.index.lock().last().map(log_id).or(memory.purged);
         Ok(())
@@ -223,8 +241,8 @@ impl RaftLogStorage<Types> for LogStore {
         };
         write.await.map_err(|error| StorageIOError::write_logs(&error))?;
         let mut memory = self.memory.lock();
-        while memory.recent.front().is_some_and(|entry| entry.log_id.index <= upto.index) {
-            memory.recent.pop_front();
+        while memory.recent.front().is_some_and(|(entry, _)| entry.log_id.index <= upto.index) {
+            memory.forget_first();
         }
         memory.purged = Some(upto);
         memory.last = memory.last.max(Some(upto));

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::log_store::LogStore;
-use super::{Command, LogId, Peer, Reply, StorageError, Types};
+use super::{Command, LogId, Peer, Reply, StorageError, Types, revision_of};
 use crate::model::Revision;
 use crate::store::mutant::mutant;
 use crate::store::mvcc::{Image, Mvcc};
@@ -38,6 +38,8 @@ pub struct Machine {
     shared: Arc<Shared>,
     log: LogStore,
     driver: Driver,
+    /// Persisted, and not yet taken over by raft.
+    prepared: Arc<Mutex<Option<Snapshot<Types>>>>,
 }
 
 impl Machine {
@@ -47,11 +49,13 @@ impl Machine {
     /// [`Error::Damaged`] where it does not decode or the log is behind it; [`Error::Disk`].
     pub fn load(mut table: Box<dyn Table>, shared: Arc<Shared>, log: LogStore, driver: Driver) -> Result<Self, Error> {
         let image = table.load()?.unwrap_or_default();
-        let applied: Applied = match image.consensus.is_empty() {
-            true => Applied::default(),
-            false => rmp_serde::from_slice(&image.consensus)
-                .map_err(|_| Error::Damaged("the state's consensus part is not readable".into()))?,
+        let applied = if image.consensus.is_empty() {
+            Applied::default()
+        } else {
+            let damaged = |_| Error::Damaged("the state's consensus part is not readable".into());
+            rmp_serde::from_slice(&image.consensus).map_err(damaged)?
         };
+        check_log_reaches(&applied, &shared)?;
         let state = Mvcc::from_image(&image);
         let revision = state.applied();
         Ok(Self {
@@ -62,6 +66,7 @@ impl Machine {
             shared,
             log,
             driver,
+            prepared: Arc::default(),
         })
     }
 
@@ -87,35 +92,59 @@ impl Machine {
         }
     }
 
-    fn image(&self) -> Result<(Image, Applied), StorageError> {
+    fn image(&self) -> Result<(Image, Applied), Error> {
         let state = self.state.read();
         let applied = self.applied.lock().clone();
         let mut image = state.image();
-        image.consensus = rmp_serde::to_vec(&applied).map_err(|error| StorageIOError::read_state_machine(&error))?;
+        image.consensus = rmp_serde::to_vec(&applied).map_err(|_| Error::Unavailable)?;
         Ok((image, applied))
     }
 
-    async fn persist(&self, image: Image) -> Result<Image, StorageError> {
+    /// Persists the state, so that the snapshot that raft asks for next needs no disk: a full disk must not end raft.
+    /// Gives the image's size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Disk`]; the last persisted state is still there.
+    pub async fn prepare(&self) -> Result<u64, Error> {
+        let (image, applied) = self.image()?;
+        let (image, bytes) = self.persist(image).await?;
+        *self.prepared.lock() = Some(snapshot(image, applied));
+        Ok(bytes)
+    }
+
+    async fn persist(&self, image: Image) -> Result<(Image, u64), Error> {
         let table = self.table.clone();
-        let write = move || table.lock().persist(&image).map(|()| image);
-        let written = match self.driver {
-            Driver::Thread => match tokio::task::spawn_blocking(write).await {
-                Ok(written) => written,
-                Err(_) => Err(Error::Unavailable),
-            },
+        let write = move || table.lock().persist(&image).map(|bytes| (image, bytes));
+        match self.driver {
+            Driver::Thread => tokio::task::spawn_blocking(write).await.map_err(|_| Error::Unavailable)?,
             Driver::Task => {
                 let written = write();
                 tokio::time::sleep(self.shared.disk.take_delay()).await;
                 written
             }
-        };
-        written.map_err(|error| StorageIOError::write_snapshot(None, &error).into())
+        }
     }
+}
+
+/// A single voter persists only what its log held: a log that ends before is not the one that belongs to the state.
+fn check_log_reaches(applied: &Applied, shared: &Shared) -> Result<(), Error> {
+    let index = shared.index.lock();
+    let reached =
+        index.last().into_iter().chain(index.purged.as_ref().map(|(place, _)| *place)).map(|place| place.index);
+    let behind = applied.last.map(|last| last.index) > reached.max();
+    if behind && applied.membership.voter_ids().count() <= 1 {
+        return Err(Error::Damaged(format!(
+            "{}: the log ends before the state was persisted; a segment is missing. Nothing was lost by this start. \
+             Restore the data directory from a copy, or move it away to start empty",
+            shared.dir.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Applies one entry; its index is the revision.
 fn apply_one(state: &mut Mvcc, applied: &mut Applied, entry: &Entry) -> Reply {
-    let revision = Revision(entry.log_id.index);
+    let revision = revision_of(&entry.log_id);
     applied.last = Some(entry.log_id);
     match &entry.payload {
         EntryPayload::Normal(Command::Txn(txn)) => return state.apply(txn, revision),
@@ -152,7 +181,7 @@ impl RaftStateMachine<Types> for Machine {
             self.log.set_voters(applied.membership.voter_ids().count());
             replies
         };
-        self.revision.send_replace(Revision(last.index));
+        self.revision.send_replace(revision_of(&last));
         Ok(replies)
     }
 
@@ -167,7 +196,7 @@ impl RaftStateMachine<Types> for Machine {
     async fn install_snapshot(&mut self, _: &SnapshotMeta<u64, Peer>, image: Box<Image>) -> Result<(), StorageError> {
         let applied: Applied =
             rmp_serde::from_slice(&image.consensus).map_err(|error| StorageIOError::read_snapshot(None, &error))?;
-        let image = self.persist(*image).await?;
+        let (image, _) = self.persist(*image).await.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
         let state = Mvcc::from_image(&image);
         let revision = state.applied();
         *self.state.write() = state;
@@ -177,15 +206,18 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
-        let (image, applied) = self.image()?;
+        let (image, applied) = self.image().map_err(|error| StorageIOError::read_state_machine(&error))?;
         Ok(applied.last.map(|_| snapshot(image, applied)))
     }
 }
 
 impl RaftSnapshotBuilder<Types> for Machine {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
-        let (image, applied) = self.image()?;
-        let image = self.persist(image).await?;
+        if let Some(prepared) = self.prepared.lock().take() {
+            return Ok(prepared);
+        }
+        let (image, applied) = self.image().map_err(|error| StorageIOError::read_state_machine(&error))?;
+        let (image, _) = self.persist(image).await.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
         Ok(snapshot(image, applied))
     }
 }

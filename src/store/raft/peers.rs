@@ -86,6 +86,7 @@ impl RaftNetwork<Types> for Link {
         _: RPCOption,
     ) -> Result<SnapshotResponse<u64>, StreamingError<Types, Fatal<u64>>> {
         tokio::select! {
+            biased;
             closed = cancel => Err(closed.into()),
             sent = self.peers.snapshot(&self.target, vote, snapshot) => match sent {
                 Ok(vote) => Ok(SnapshotResponse { vote }),

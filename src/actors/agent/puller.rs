@@ -1,0 +1,61 @@
+//! Pulls images: a bounded number at a time, and each image once however many containers wait for it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::runtime::{ContainerRuntime, Error, Image, PullAuth};
+
+/// Pulls at the same time on one node; more wait.
+pub const MAX_PULLS: usize = 4;
+
+type Shared = Arc<OnceCell<Result<Image, Error>>>;
+
+/// The puller of a node.
+pub struct ImagePuller {
+    runtime: Arc<dyn ContainerRuntime>,
+    slots: Semaphore,
+    // One entry for each pull that somebody waits for: bounded by the containers of the node.
+    running: Mutex<BTreeMap<(String, String), Shared>>,
+}
+
+impl ImagePuller {
+    /// A puller over `runtime`.
+    pub fn new(runtime: Arc<dyn ContainerRuntime>) -> Arc<Self> {
+        Arc::new(Self { runtime, slots: Semaphore::new(MAX_PULLS), running: Mutex::default() })
+    }
+
+    /// Pulls `reference`, trying each of `auths` in turn (without credentials where there are none). Joins a pull of the
+    /// same image with the same credentials that already runs.
+    ///
+    /// # Errors
+    /// Of the last try.
+    pub async fn pull(&self, reference: &str, auths: &[PullAuth]) -> Result<Image, Error> {
+        let users: Vec<&str> = auths.iter().map(|auth| auth.username.as_str()).collect();
+        let key = (reference.to_owned(), users.join("\n"));
+        let shared = Arc::clone(self.running.lock().entry(key.clone()).or_default());
+        let result = shared.get_or_init(|| self.fetch(reference, auths)).await.clone();
+        let mut running = self.running.lock();
+        if running.get(&key).is_some_and(|known| Arc::ptr_eq(known, &shared)) {
+            running.remove(&key);
+        }
+        result
+    }
+
+    async fn fetch(&self, reference: &str, auths: &[PullAuth]) -> Result<Image, Error> {
+        let _slot = self.slots.acquire().await;
+        let mut failure = None;
+        for auth in auths {
+            match self.runtime.pull(reference, Some(auth)).await {
+                Ok(image) => return Ok(image),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(failure) => Err(failure),
+            None => self.runtime.pull(reference, None).await,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Who supervises what: one supervisor for each pod of this node, started again when it fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::orphans::Inventory;
+use super::parts::Parts;
+use super::pod::{self, PodSupervisor};
+use super::{Message, follow, node, orphans};
+use crate::actors::tree::{History, Verdict, policy};
+use crate::kube::object::Object;
+use crate::kube::resource::id;
+use crate::store::watch::Batch;
+use crate::store::{Change, ChangeKind};
+
+/// How often the node object is compared with the node, and what nobody accounts for is looked for again.
+const SYNC_EVERY: Duration = Duration::from_secs(10);
+
+/// The agent's memory.
+pub struct Roster {
+    myself: ActorRef<Message>,
+    parts: Parts,
+    // By pod uid; bounded by the pods that are bound to the node.
+    pods: BTreeMap<String, Entry>,
+    by_actor: BTreeMap<ActorId, String>,
+    // Pods that are torn down and whose objects still are there (finalizers).
+    over: BTreeSet<String>,
+    inventory: Option<Inventory>,
+    swept: bool,
+    tasks: JoinSet<()>,
+}
+
+struct Entry {
+    object: Arc<Object>,
+    gone: bool,
+    actor: Option<ActorRef<pod::Message>>,
+    history: History,
+    since: Instant,
+    cause: u64,
+}
+
+impl Roster {
+    /// Takes stock of the node and begins to follow.
+    pub async fn start(myself: ActorRef<Message>, parts: Parts) -> Result<Self, ActorProcessingErr> {
+        let inventory = Inventory::take(&parts).await?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow::run(parts.clone(), myself.clone()));
+        tasks.spawn(tick(myself.clone()));
+        Ok(Self {
+            myself,
+            parts,
+            pods: BTreeMap::new(),
+            by_actor: BTreeMap::new(),
+            over: BTreeSet::new(),
+            inventory: Some(inventory),
+            swept: false,
+            tasks,
+        })
+    }
+
+    /// Forgets tasks that have ended.
+    pub fn reap(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Every pod of this node: new ones are started, those that are missing are gone.
+    pub async fn listed(&mut self, pods: Vec<Arc<Object>>) -> Result<(), ActorProcessingErr> {
+        let present: BTreeSet<String> = pods.iter().map(|pod| pod.uid().to_owned()).collect();
+        let missing: Vec<String> = self.pods.keys().filter(|uid| !present.contains(*uid)).cloned().collect();
+        for uid in missing {
+            self.gone(&uid);
+        }
+        self.over.retain(|uid| present.contains(uid));
+        for pod in pods {
+            self.seen(pod, 0).await?;
+        }
+        self.inventory = None;
+        if !std::mem::replace(&mut self.swept, true) {
+            self.sweep();
+        }
+        Ok(())
+    }
+
+    /// Changes, in order.
+    pub async fn changed(&mut self, batch: &Batch) -> Result<(), ActorProcessingErr> {
+        for change in &batch.changes {
+            self.change(change).await?;
+        }
+        Ok(())
+    }
+
+    async fn change(&mut self, change: &Change) -> Result<(), ActorProcessingErr> {
+        let key = &change.record.key;
+        if key.is(id::PODS) {
+            let Some(pod) = follow::mine(&self.parts, &change.record) else { return Ok(()) };
+            if change.kind == ChangeKind::Deleted {
+                self.gone(pod.uid());
+                return Ok(());
+            }
+            return self.seen(pod, change.cause).await;
+        }
+        if key.is(id::NODES) {
+            if *key.name == *self.parts.node.name && change.kind == ChangeKind::Deleted {
+                self.sync_node();
+            }
+            return Ok(());
+        }
+        for entry in self.pods.values().filter(|entry| entry.object.key.namespace == key.namespace) {
+            if let Some(actor) = &entry.actor {
+                let _ = actor.cast(pod::Message::Refresh(key.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    async fn seen(&mut self, object: Arc<Object>, cause: u64) -> Result<(), ActorProcessingErr> {
+        let uid = object.uid().to_owned();
+        if self.over.contains(&uid) {
+            return Ok(());
+        }
+        if let Some(entry) = self.pods.get_mut(&uid) {
+            entry.object = Arc::clone(&object);
+            if let Some(actor) = &entry.actor {
+                let _ = actor.cast(pod::Message::Changed(object));
+            }
+            return Ok(());
+        }
+        let entry =
+            Entry { object, gone: false, actor: None, history: History::default(), since: Instant::now(), cause };
+        self.pods.insert(uid.clone(), entry);
+        self.supervise(&uid).await
+    }
+
+    fn gone(&mut self, uid: &str) {
+        self.over.remove(uid);
+        let Some(entry) = self.pods.get_mut(uid) else { return };
+        entry.gone = true;
+        if let Some(actor) = &entry.actor {
+            let _ = actor.cast(pod::Message::Gone);
+        }
+    }
+
+    /// Starts a pod's supervisor again after it failed.
+    pub async fn revive(&mut self, uid: &str) -> Result<(), ActorProcessingErr> {
+        if self.pods.get(uid).is_none_or(|entry| entry.actor.is_some()) {
+            return Ok(());
+        }
+        self.supervise(uid).await
+    }
+
+    async fn supervise(&mut self, uid: &str) -> Result<(), ActorProcessingErr> {
+        let fresh = self.pods.get(uid).is_some_and(|entry| entry.history.failures() == 0);
+        let taken;
+        // A pod that the node has never seen has nothing here: only the first list and a revival take stock.
+        let inventory = match &self.inventory {
+            Some(inventory) if fresh => inventory,
+            None if fresh => &Inventory::default(),
+            _ => {
+                taken = Inventory::take(&self.parts).await?;
+                &taken
+            }
+        };
+        let Some(entry) = self.pods.get_mut(uid) else { return Ok(()) };
+        let start = pod::Start {
+            parts: self.parts.clone(),
+            pod: Arc::clone(&entry.object),
+            found: inventory.of(uid),
+            sandbox: inventory.sandboxes.contains(uid),
+            cause: entry.cause,
+        };
+        entry.since = Instant::now();
+        match Actor::spawn_linked(None, PodSupervisor, start, self.myself.get_cell()).await {
+            Ok((actor, _)) => {
+                if entry.gone {
+                    let _ = actor.cast(pod::Message::Gone);
+                }
+                self.by_actor.insert(actor.get_id(), uid.to_owned());
+                entry.actor = Some(actor);
+            }
+            Err(error) => self.again(uid, &error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// A supervisor has ended: nothing is left of its pod here.
+    pub fn ended(&mut self, actor: ActorId) {
+        let Some(uid) = self.by_actor.remove(&actor) else { return };
+        let entry = self.pods.remove(&uid);
+        if entry.is_some_and(|entry| !entry.gone) {
+            self.over.insert(uid);
+        }
+    }
+
+    /// A supervisor has failed.
+    pub fn failed(&mut self, actor: ActorId, reason: &str) {
+        let Some(uid) = self.by_actor.remove(&actor) else { return };
+        self.again(&uid, reason);
+    }
+
+    fn again(&mut self, uid: &str, reason: &str) {
+        let Some(entry) = self.pods.get_mut(uid) else { return };
+        entry.actor = None;
+        let Verdict::RestartAfter(wait) = entry.history.failed(policy("agent/pod"), entry.since.elapsed()) else {
+            return;
+        };
+        tracing::error!(pod = %entry.object.key, reason, wait_ms = wait.as_millis(), "a pod's supervisor failed");
+        let (myself, uid) = (self.myself.clone(), uid.to_owned());
+        self.tasks.spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ = myself.cast(Message::Revive(uid));
+        });
+    }
+
+    /// Compares the node object with the node.
+    pub fn sync_node(&mut self) {
+        let parts = self.parts.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = node::sync(&parts).await {
+                tracing::warn!(%error, "the node could not be registered; trying again");
+            }
+        });
+    }
+
+    /// Removes what is on the node and belongs to no pod. Only called once every pod is known.
+    pub fn sweep(&mut self) {
+        if !self.swept {
+            return;
+        }
+        let known: BTreeSet<String> = self.pods.keys().cloned().collect();
+        let parts = self.parts.clone();
+        self.tasks.spawn(async move { orphans::remove(&parts, &known).await });
+    }
+}
+
+/// Reminds the agent of the node object: often until it is there, then now and then.
+async fn tick(agent: ActorRef<Message>) {
+    let mut wait = Duration::from_millis(100);
+    while agent.cast(Message::SyncNode).is_ok() {
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(SYNC_EVERY);
+    }
+}
