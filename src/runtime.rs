@@ -12,6 +12,7 @@ pub mod hollow;
 pub mod image;
 pub mod images;
 pub mod logs;
+pub mod machine;
 pub mod netns;
 pub mod network;
 pub mod nft;

@@ -1,5 +1,6 @@
 //! The request path as clients see it: requests in, answers out, on a real store.
 
+mod documents;
 mod objects;
 mod watches;
 
@@ -142,8 +143,8 @@ impl Lines {
                     return events;
                 }
             }
-            let wait = std::time::Duration::from_secs(20);
-            let frame = tokio::time::timeout(wait, self.body.frame()).await.expect("an event in time");
+            let wait = std::time::Duration::from_secs(5);
+            let frame = tokio::time::timeout(wait, self.body.frame()).await.unwrap_or_else(|_| panic!("after {events:?}"));
             let Some(frame) = frame else { return events };
             self.rest.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
         }
