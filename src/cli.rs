@@ -10,6 +10,7 @@ mod lock;
 mod logging;
 mod preflight;
 pub mod settings;
+mod toolbox;
 mod up;
 
 use std::process::ExitCode;
@@ -21,6 +22,8 @@ use failure::Failure;
 
 /// Runs the command line and says how the process should end: 0 done, 1 failed, 2 mistyped.
 pub fn run() -> ExitCode {
+    let typed: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = toolbox::called_by_name(&typed).or_else(|| toolbox::called_as_command(&typed)) {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     if let Some(code) = crate::runtime::hidden_command(&args) {
         return code;

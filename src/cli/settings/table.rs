@@ -147,7 +147,7 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| parse::device(v).map(|name| s.node.network.bridge = name),
     ),
     one(
-        "network.nft_table",
+        "network.table",
         "name",
         "The nftables table of the node (family `ip`). A second node on one machine needs its own.",
         |s, v| parse::identifier(v).map(|name| s.node.network.nft_table = name),
