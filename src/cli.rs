@@ -3,13 +3,21 @@
 //! `arguments` is what can be typed, `failure` how a command ends badly; every command has its room: `up` and `down`
 //! a node, the rest a client of the API.
 
+mod apply;
 mod arguments;
+mod client;
+mod delete;
+mod describe;
 mod down;
+mod exec;
 mod failure;
+mod get;
 mod lock;
 mod logging;
+mod logs;
 mod preflight;
 pub mod settings;
+mod status;
 mod toolbox;
 mod up;
 
@@ -24,8 +32,10 @@ use failure::Failure;
 pub fn run() -> ExitCode {
     let typed: Vec<_> = std::env::args_os().collect();
     if let Some(code) = toolbox::called_by_name(&typed).or_else(|| toolbox::called_as_command(&typed)) {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if let Some(code) = crate::runtime::hidden_command(&args) {
+        return code;
+    }
+    let hidden = typed.get(1..).unwrap_or_default();
+    if let Some(code) = crate::runtime::hidden_command(hidden) {
         return code;
     }
     let arguments = match Arguments::try_parse() {
@@ -47,6 +57,15 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Up(flags) => up::run(flags),
         Command::Down(flags) => down::run(&flags),
+        Command::Apply(flags) => apply::run(&flags),
+        Command::Get(flags) => get::run(&flags),
+        Command::Describe(flags) => describe::run(&flags),
+        Command::Logs(flags) => logs::run(&flags),
+        Command::Exec(flags) => exec::run(&flags),
+        Command::Delete(flags) => delete::run(&flags),
+        Command::Status(flags) => status::run(&flags),
+        // Caught before: the toolbox reads its own arguments.
+        Command::Toolbox => Ok(ExitCode::SUCCESS),
         Command::Version => {
             println!("shoal {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

@@ -17,6 +17,8 @@ use crate::actors::settings::{
     AgentSettings, ApiSettings, NetworkSettings, NodeSettings, RegistrySettings, RuntimeKind, StoreSettings,
 };
 use crate::runtime::network::Cidr;
+pub use parse::duration;
+pub use table::nearest;
 use table::{Reader, SETTINGS, Setting, Value};
 
 /// The lowest layer.
