@@ -50,6 +50,8 @@ pub struct NodeParts {
     pub volumes: Arc<dyn Volumes>,
     /// Probes over the network.
     pub prober: Arc<dyn Prober>,
+    /// Pulls of images.
+    pub puller: Arc<ImagePuller>,
     /// Logs of containers.
     pub logs: Arc<dyn LogSource>,
     /// Addresses that services are given.
@@ -158,7 +160,7 @@ fn doors(parts: &NodeParts, registry: &Arc<Registry>) -> Parts {
         logs: parts.logs.clone(),
         objects: Arc::new(parts.store.clone()),
         executor: registry.clone(),
-        puller: ImagePuller::new(parts.runtime.clone()),
+        puller: parts.puller.clone(),
         starts: Arc::new(tokio::sync::Semaphore::new(MAX_STARTS)),
     }
 }
