@@ -1,10 +1,16 @@
 //! The supervised actors of a node: the only place where the parts below meet.
 //!
 //! Rooms: `tree` what each child's failure means; `supervisor` carries that out; `service` a long task as an actor;
-//! `executor` the door through which actors write; `agent` this node as a place to run pods.
+//! `executor` the door through which actors write; `mirror` the node's copy of every object; `control` the shell of
+//! each controller; `agent` this node as a place to run pods.
+
+pub mod control;
+pub mod executor;
+pub mod mirror;
+pub mod node;
 
 pub mod agent;
-pub mod executor;
 pub mod service;
+pub mod settings;
 pub mod supervisor;
 pub mod tree;

@@ -8,7 +8,7 @@
 //! | [`actors`] | supervised actors: the only place where the parts below meet |
 //! | [`api`] | the HTTP face; calls handles, knows no actor |
 //! | [`sim`] | the whole cluster in one deterministic thread |
-//! | [`runtime`], [`store`] | drivers: containers, network and images; the replicated log |
+//! | [`runtime`], [`mesh`], [`store`] | drivers: containers, network and images; who is who; the replicated log |
 //! | [`plan`] | every decision, pure: scheduler, controllers, pod lifecycle |
 //! | [`kube`] | the Kubernetes language, pure: resources, schema, patch, printing |
 //! | [`world`] | clock, randomness and disk as traits, with the one real implementation of each |
@@ -18,6 +18,7 @@ pub mod actors;
 pub mod api;
 pub mod cli;
 pub mod kube;
+pub mod mesh;
 pub mod model;
 pub mod plan;
 pub mod runtime;

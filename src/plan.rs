@@ -1,12 +1,71 @@
 //! Every decision, pure: controllers, scheduler, pod lifecycle. A plan is made from a snapshot, a time and a random
 //! source, all arguments; actors carry it out.
+//!
+//! Rooms: `snapshot` what planners see, `command` what they ask for, `controller` their shape, `queue` when which key is
+//! due; `write`, `select`, `owner`, `readiness`, `backend` what they share; `pod` the life of a pod on its node; the rest
+//! is one room a controller.
 
+mod backend;
 pub mod command;
 pub mod controller;
+pub mod deployment;
+pub mod endpoints;
+pub mod endpointslice;
+pub mod event_ttl;
+pub mod garbage;
+pub mod kubernetes_service;
+pub mod namespace;
 pub mod node;
+mod owner;
 pub mod pod;
+pub mod pod_gc;
+pub mod queue;
+mod readiness;
+pub mod registration;
+pub mod replicaset;
+pub mod scheduler;
+mod select;
+pub mod service_account;
 pub mod snapshot;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::net::IpAddr;
 
 pub use command::Command;
 pub use controller::{Controller, Plan};
 pub use snapshot::Snapshot;
+
+/// What controllers must be told of the cluster.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// The certificate that clients inside the cluster trust the API by, in PEM.
+    pub ca_pem: String,
+    /// Where the API answers, as pods reach it.
+    pub api_address: IpAddr,
+    /// Its port.
+    pub api_port: u16,
+    /// Address of the `kubernetes` service; the API chooses one where not given.
+    pub api_service_ip: Option<IpAddr>,
+}
+
+/// Every controller.
+pub fn controllers(cluster: &Cluster) -> Vec<Box<dyn Controller>> {
+    let api = (cluster.api_address, cluster.api_port, cluster.api_service_ip);
+    vec![
+        Box::new(namespace::Namespaces),
+        Box::new(service_account::ServiceAccounts::new(cluster.ca_pem.clone())),
+        Box::new(scheduler::Scheduler),
+        Box::new(deployment::Deployments),
+        Box::new(replicaset::ReplicaSets),
+        Box::new(replicaset::ReplicationControllers),
+        Box::new(garbage::GarbageCollector),
+        Box::new(endpoints::EndpointsOfServices),
+        Box::new(endpointslice::EndpointSlices),
+        Box::new(kubernetes_service::KubernetesService::new(api.0, api.1, api.2)),
+        Box::new(node::Nodes),
+        Box::new(pod_gc::PodGc),
+        Box::new(event_ttl::EventTtl),
+    ]
+}

@@ -4,17 +4,26 @@
 //! containers without a daemon, through a per-pod shim that is this same binary; `hollow` only pretends, for scale and
 //! for the simulator. One contract test runs over all three.
 
+pub mod cgroup;
 pub mod container;
+pub mod embedded;
 pub mod error;
 pub mod hollow;
 pub mod image;
 pub mod images;
 pub mod logs;
+pub mod machine;
+pub mod netns;
 pub mod network;
+pub mod nft;
+pub mod oci;
 pub mod probe;
+pub mod shim;
 pub mod volume;
 
+use std::ffi::OsString;
 use std::path::Path;
+use std::process::ExitCode;
 
 use async_trait::async_trait;
 
@@ -22,6 +31,17 @@ pub use container::{ContainerId, ContainerSpec, ContainerState, ExecSession, Exe
 pub use error::Error;
 pub use image::{Image, PullAuth};
 pub use network::{PodAddresses, PodNetwork};
+
+/// Runs the commands that this binary gives itself (`shim`, `log-pump`), where `args` (without the program's name) ask for
+/// one. To be called first in `main`: they must not find other threads.
+pub fn hidden_command(args: &[OsString]) -> Option<ExitCode> {
+    let (command, rest) = args.split_first()?;
+    match command.to_str()? {
+        "shim" => Some(shim::main(rest)),
+        "log-pump" => Some(logs::pump::main(rest)),
+        _ => None,
+    }
+}
 
 /// Runs containers. Every call is idempotent: repeating it after a crash in the middle is safe.
 #[async_trait]

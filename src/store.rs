@@ -1,15 +1,29 @@
 //! The replicated store: one raft log, one multi-version map, exact watches. Everything above uses [`Store`], a cheap handle.
 //!
 //! Rooms: `txn` what can be asked, `record` what is kept, `watch` ordered changes, `log` the raft log in segments,
-//! `table` the state machine's disk (fjall), `mvcc` its memory, `raft` the openraft glue, `handle` the public face.
+//! `writer` the one that writes it, `table` the state machine's disk, `mvcc` its memory, `raft` the openraft glue,
+//! `keeper` compaction and snapshots, `open` starts it all, `handle` the public face, `mutant` planted faults.
 
 pub mod handle;
+mod keeper;
+pub mod log;
+pub mod mutant;
+pub mod mvcc;
+mod open;
+pub mod raft;
 pub mod record;
+pub mod stats;
+pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod txn;
 pub mod watch;
+mod writer;
 
 pub use handle::Store;
+pub use open::{Driver, StoreOptions};
 pub use record::{Change, ChangeKind, Record};
+pub use stats::Stats;
 pub use txn::{Action, Expect, Fence, Op, Outcome, Txn};
 pub use watch::Watch;
 
@@ -44,6 +58,13 @@ pub enum Error {
     /// The write queue is full; nothing was written. Ask again later.
     #[error("the store is busy")]
     Busy,
+    /// The transaction cannot be: too many or too large operations, a key twice, a splice outside its value. Nothing was
+    /// written.
+    #[error("the transaction is not valid")]
+    Invalid,
+    /// Another process has the data directory open. The text says which; nothing was changed.
+    #[error("{0}")]
+    Locked(String),
     /// The disk refused; whether the write will survive is unknown until the next start.
     #[error("the store's disk failed")]
     Disk,
@@ -56,4 +77,13 @@ pub enum Error {
     /// A file is damaged. The text names the file and what to do; nothing was changed.
     #[error("damaged data: {0}")]
     Damaged(String),
+}
+
+/// What an error of the disk means for the store.
+fn disk_error(error: &std::io::Error) -> Error {
+    tracing::warn!(%error, "the store's disk refused");
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::DiskFull,
+        _ => Error::Disk,
+    }
 }

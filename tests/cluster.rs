@@ -1,1 +1,13 @@
-//! Behaviour of the whole node, one file a behaviour, in one binary.
+//! Behaviour of the whole node, one file a behaviour, in one binary: real processes, containers, kubectl.
+
+mod cluster {
+    pub mod adoption;
+    pub mod bad_input;
+    pub mod kube_client;
+    pub mod node;
+    pub mod python;
+    pub mod tutorial;
+}
+
+mod network;
+mod runtime_contract;

@@ -2,9 +2,13 @@
 
 use async_trait::async_trait;
 
+use crate::api::identity::{CONTROLLER_PREFIX, Identity};
+use crate::api::registry::{Caller, Registry};
 use crate::kube::status::Status;
 use crate::model::Revision;
 use crate::plan::Command;
+
+const NODE_PREFIX: &str = "system:node:";
 
 /// Carries out commands with the admission, strategy and store that clients' requests pass.
 #[async_trait]
@@ -15,4 +19,16 @@ pub trait Executor: Send + Sync + 'static {
     /// # Errors
     /// As a client would see it. A conflict means: plan again from a newer snapshot.
     async fn execute(&self, identity: &str, cause: u64, command: Command) -> Result<Option<Revision>, Status>;
+}
+
+/// The registry as the door: every identity that actors use is one that the API knows.
+#[async_trait]
+impl Executor for Registry {
+    async fn execute(&self, identity: &str, cause: u64, command: Command) -> Result<Option<Revision>, Status> {
+        let identity = match identity.strip_prefix(NODE_PREFIX) {
+            Some(node) => Identity::node(node),
+            None => Identity::controller(identity.strip_prefix(CONTROLLER_PREFIX).unwrap_or(identity)),
+        };
+        Self::execute(self, &Caller::new(identity, cause), command).await
+    }
 }

@@ -18,6 +18,8 @@ pub struct Status {
     pub causes: Vec<Cause>,
     /// Seconds after which to try again.
     pub retry_after_seconds: Option<u32>,
+    /// Where an expired list may be continued at a newer revision.
+    pub continue_token: Option<String>,
 }
 
 /// The object that a failure is about.
@@ -48,7 +50,15 @@ pub struct Cause {
 impl Status {
     /// A failure with no details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), about: None, causes: Vec::new(), retry_after_seconds: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            about: None,
+            causes: Vec::new(),
+            retry_after_seconds: None,
+            continue_token: None,
+        }
     }
 
     /// 400.
@@ -117,6 +127,9 @@ impl Status {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
+        if let Some(token) = &self.continue_token {
+            body["metadata"] = json!({ "continue": token });
+        }
         let details = self.details();
         if details.as_object().is_some_and(|details| !details.is_empty()) {
             body["details"] = details;

@@ -33,6 +33,39 @@ pub trait Controller: Send + Sync + 'static {
         now: Timestamp,
         rng: &mut dyn RngCore,
     ) -> Result<Plan, DecodeError>;
+
+    /// What to write about a command of `key` that the API refused with `message`. Carried out once, not retried;
+    /// conflicts are not reported here.
+    ///
+    /// # Errors
+    /// As [`Controller::reconcile`].
+    fn refused(
+        &self,
+        _key: &ObjectKey,
+        _command: &Command,
+        _message: &str,
+        _snapshot: &Snapshot,
+        _now: Timestamp,
+    ) -> Result<Vec<Command>, DecodeError> {
+        Ok(Vec::new())
+    }
+
+    /// The most keys that [`Controller::reconcile_batch`] is given at once.
+    fn batch(&self) -> usize {
+        1
+    }
+
+    /// Plans several keys from one snapshot. Only a controller whose choices for one key depend on its choices for
+    /// another (the scheduler) does more than to take the keys one by one.
+    fn reconcile_batch(
+        &self,
+        keys: &[ObjectKey],
+        snapshot: &Snapshot,
+        now: Timestamp,
+        rng: &mut dyn RngCore,
+    ) -> Vec<Result<Plan, DecodeError>> {
+        keys.iter().map(|key| self.reconcile(key, snapshot, now, rng)).collect()
+    }
 }
 
 /// What a reconciler decided.

@@ -1,218 +1,171 @@
-//! The Node object of a node, from what is true of it; and what must be written where the API has something else.
+//! Nodes: taints that follow their conditions, and the eviction of pods that do not tolerate them.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use rand::RngCore;
+use serde_json::{Value, json};
 
-use crate::model::Timestamp;
+use super::scheduler::tolerates;
+use super::{Command, Controller, Plan, Snapshot, readiness, write};
+use crate::kube::object::{DecodeError, Object};
+use crate::kube::resource::id;
+use crate::model::{ObjectKey, Timestamp};
 
-/// Most images that a node reports (kubelet's `nodeStatusMaxImages`).
-const MAX_IMAGES: usize = 50;
-/// Most names of one image that a node reports (kubelet's limit).
-const MAX_IMAGE_NAMES: usize = 5;
-/// Version of Kubernetes whose behaviour the node has.
-const KUBELET_VERSION: &str = "v1.36.0";
-/// Seconds for which a lease is held.
-const LEASE_SECONDS: i32 = 40;
+/// Most pods evicted by one plan.
+pub const BURST: usize = 500;
 
-/// What is true of a node.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Its name.
-    pub name: String,
-    /// Its addresses.
-    pub ips: Vec<IpAddr>,
-    /// Addresses of its pods.
-    pub pod_cidr: String,
-    /// Labels besides those that every node has.
-    pub labels: BTreeMap<String, String>,
-    /// `amd64`, ...
-    pub architecture: String,
-    /// Cores.
-    pub cpus: u64,
-    /// Bytes of memory.
-    pub memory_bytes: u64,
-    /// Bytes of disk.
-    pub disk_bytes: u64,
-    /// Most pods.
-    pub max_pods: u32,
-    /// Of `nodeInfo`.
-    pub machine_id: String,
-    /// Of `nodeInfo`.
-    pub system_uuid: String,
-    /// Of `nodeInfo`.
-    pub boot_id: String,
-    /// Of `nodeInfo`.
-    pub kernel_version: String,
-    /// Of `nodeInfo`.
-    pub os_image: String,
-    /// `containerd://1.6.20`, ...
-    pub runtime_version: String,
-    /// Images that are here.
-    pub images: Vec<NodeImage>,
-}
+/// A taint that stands for a condition: the condition, the status that it stands for, the taint's key, its effects.
+type Rule = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-/// An image that is on the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeImage {
-    /// Digests and tags.
-    pub names: Vec<String>,
-    /// Bytes.
-    pub size_bytes: u64,
-}
+const RULES: &[Rule] = &[
+    ("Ready", "False", "node.kubernetes.io/not-ready", &["NoSchedule", "NoExecute"]),
+    ("Ready", "Unknown", "node.kubernetes.io/unreachable", &["NoSchedule", "NoExecute"]),
+    ("MemoryPressure", "True", "node.kubernetes.io/memory-pressure", &["NoSchedule"]),
+    ("DiskPressure", "True", "node.kubernetes.io/disk-pressure", &["NoSchedule"]),
+    ("PIDPressure", "True", "node.kubernetes.io/pid-pressure", &["NoSchedule"]),
+    ("NetworkUnavailable", "True", "node.kubernetes.io/network-unavailable", &["NoSchedule"]),
+];
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
-/// The whole object, for a node that is not there yet.
-pub fn object(facts: &Facts, now: Timestamp) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Node",
-        "metadata": { "name": facts.name, "labels": labels(facts) },
-        "spec": spec(facts),
-        "status": with_times(status(facts), None, now),
-    })
-}
+/// Taints nodes and evicts pods. Its keys are nodes.
+#[derive(Debug, Default)]
+pub struct Nodes;
 
-/// What is missing in the known object's labels and spec; `None` where nothing is.
-pub fn metadata_patch(known: &Map<String, Value>, facts: &Facts) -> Option<Value> {
-    let at = |path: [&str; 2]| known.get(path[0]).and_then(|part| part.get(path[1]));
-    let labels: Map<String, Value> = labels(facts)
-        .into_iter()
-        .filter(|(key, value)| at(["metadata", "labels"]).and_then(|labels| labels.get(key)) != Some(value))
-        .collect();
-    let no_cidr = at(["spec", "podCIDR"]).is_none() && !facts.pod_cidr.is_empty();
-    match (labels.is_empty(), no_cidr) {
-        (true, false) => None,
-        (_, false) => Some(json!({ "metadata": { "labels": labels } })),
-        (_, true) => Some(json!({ "metadata": { "labels": labels }, "spec": spec(facts) })),
+impl Controller for Nodes {
+    fn name(&self) -> &'static str {
+        "node-controller"
+    }
+
+    fn marks(&self, object: &Object, snapshot: &Snapshot) -> Vec<ObjectKey> {
+        if object.key.is(id::NODES) {
+            return vec![object.key.clone()];
+        }
+        let node = object.pod_node().map(|node| ObjectKey::new(id::NODES, "", node));
+        let alarmed = |key: &ObjectKey| {
+            let node = snapshot.get(key).and_then(|node| node.view::<Node>().ok());
+            node.is_some_and(|node| taints(&node).iter().any(|taint| taint.effect == "NoExecute"))
+        };
+        node.filter(alarmed).into_iter().collect()
+    }
+
+    fn reconcile(
+        &self,
+        key: &ObjectKey,
+        snapshot: &Snapshot,
+        now: Timestamp,
+        _rng: &mut dyn RngCore,
+    ) -> Result<Plan, DecodeError> {
+        let Some(object) = snapshot.get(key) else { return Ok(Plan::default()) };
+        let node = object.view::<Node>()?;
+        let mut plan = Plan::default();
+        if let Some(next) = next_taints(&node, now) {
+            let mut body = object.value()?;
+            if body.get("spec").is_none_or(Value::is_null) {
+                write::set(&mut body, "spec", json!({}));
+            }
+            if let Some(spec) = body.get_mut("spec") {
+                write::set(spec, "taints", write::to_value(object, &next)?);
+            }
+            plan.commands.push(write::replace(object, None, body));
+            return Ok(plan);
+        }
+        let fatal: Vec<&Taint> = taints(&node).iter().filter(|taint| taint.effect == "NoExecute").collect();
+        let unreachable = ready_status(&node) == "Unknown";
+        for pod in snapshot.pods_on(&key.name) {
+            if unreachable {
+                plan.commands.extend(unready(pod, now)?);
+            }
+            if !fatal.is_empty() && plan.commands.len() < BURST {
+                evict(pod, &fatal, now, &mut plan)?;
+            }
+        }
+        Ok(plan)
     }
 }
 
-/// What the known status lacks; `None` where nothing has changed. Heartbeats alone are no change: they are gossip.
-pub fn status_patch(known: &Map<String, Value>, facts: &Facts, now: Timestamp) -> Option<Value> {
-    let wanted = status(facts);
-    let known = known.get("status");
-    let same = wanted.iter().all(|(name, value)| {
-        let known = known.and_then(|known| known.get(name));
-        if name == "conditions" { same_conditions(value, known) } else { known == Some(value) }
-    });
-    (!same).then(|| json!({ "status": with_times(wanted, known, now) }))
+fn taints(node: &Node) -> &[Taint] {
+    node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
 }
 
-/// The node's lease. It is held by liveness, which is gossip; the object tells that it exists.
-pub fn lease(name: &str, node: &Map<String, Value>, now: Timestamp) -> Value {
-    let uid = node.get("metadata").and_then(|meta| meta.get("uid")).cloned().unwrap_or_default();
-    json!({
-        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-        "metadata": {
-            "name": name, "namespace": "kube-node-lease",
-            "ownerReferences": [{ "apiVersion": "v1", "kind": "Node", "name": name, "uid": uid }],
-        },
-        "spec": {
-            "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now.rfc3339_micro(),
-        },
-    })
+fn condition_status<'a>(node: &'a Node, name: &str) -> &'a str {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().find(|one| one.type_ == name).map_or("", |one| one.status.as_str())
 }
 
-fn labels(facts: &Facts) -> Map<String, Value> {
-    let arch = facts.architecture.as_str();
-    let own = facts.labels.iter().map(|(key, value)| (key.clone(), json!(value)));
-    let fixed = [
-        ("beta.kubernetes.io/arch", arch),
-        ("beta.kubernetes.io/os", "linux"),
-        ("kubernetes.io/arch", arch),
-        ("kubernetes.io/hostname", &facts.name),
-        ("kubernetes.io/os", "linux"),
-    ];
-    own.chain(fixed.map(|(key, value)| (key.to_owned(), json!(value)))).collect()
-}
-
-fn spec(facts: &Facts) -> Value {
-    if facts.pod_cidr.is_empty() {
-        return json!({});
+/// A node that has never reported is not ready.
+fn ready_status(node: &Node) -> &str {
+    match condition_status(node, "Ready") {
+        "" => "False",
+        status => status,
     }
-    json!({ "podCIDR": facts.pod_cidr, "podCIDRs": [facts.pod_cidr] })
 }
 
-fn status(facts: &Facts) -> Map<String, Value> {
-    let resources = json!({
-        "cpu": facts.cpus.to_string(),
-        "ephemeral-storage": format!("{}Ki", facts.disk_bytes / 1024),
-        "memory": format!("{}Ki", facts.memory_bytes / 1024),
-        "pods": facts.max_pods.to_string(),
-    });
-    let addresses = facts.ips.iter().map(|ip| json!({ "type": "InternalIP", "address": ip.to_string() }));
-    let addresses: Vec<Value> = addresses.chain([json!({ "type": "Hostname", "address": facts.name })]).collect();
-    let body = json!({
-        "addresses": addresses,
-        "capacity": resources,
-        "allocatable": resources,
-        "conditions": conditions(),
-        "images": images(facts),
-        "nodeInfo": {
-            "architecture": facts.architecture, "bootID": facts.boot_id,
-            "containerRuntimeVersion": facts.runtime_version, "kernelVersion": facts.kernel_version,
-            "kubeProxyVersion": "", "kubeletVersion": KUBELET_VERSION, "machineID": facts.machine_id,
-            "operatingSystem": "linux", "osImage": facts.os_image, "systemUUID": facts.system_uuid,
-        },
-    });
-    body.as_object().cloned().unwrap_or_default()
-}
-
-fn conditions() -> Value {
-    let one = |kind: &str, status: &str, reason: &str, message: &str| json!({ "type": kind, "status": status, "reason": reason, "message": message });
-    json!([
-        one("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        one("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        one("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        one("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-    ])
-}
-
-/// The biggest images, so that the list is bounded and stable.
-fn images(facts: &Facts) -> Value {
-    let mut images: Vec<&NodeImage> = facts.images.iter().collect();
-    images.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.names.cmp(&b.names)));
-    images
-        .into_iter()
-        .take(MAX_IMAGES)
-        .map(|image| {
-            let names: Vec<&String> = image.names.iter().take(MAX_IMAGE_NAMES).collect();
-            json!({ "names": names, "sizeBytes": image.size_bytes })
-        })
-        .collect()
-}
-
-fn same_conditions(wanted: &Value, known: Option<&Value>) -> bool {
-    let empty = Vec::new();
-    let wanted = wanted.as_array().unwrap_or(&empty);
-    wanted.iter().all(|wanted| {
-        find(known, wanted).is_some_and(|known| {
-            ["status", "reason", "message"].iter().all(|field| known.get(field) == wanted.get(field))
-        })
-    })
-}
-
-fn find<'a>(conditions: Option<&'a Value>, like: &Value) -> Option<&'a Value> {
-    conditions?.as_array()?.iter().find(|one| one.get("type") == like.get("type"))
-}
-
-/// Gives conditions their times; one that did not change keeps its transition time.
-fn with_times(mut status: Map<String, Value>, known: Option<&Value>, now: Timestamp) -> Value {
-    let known = known.and_then(|known| known.get("conditions"));
-    let mut all: Vec<Value> = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
-    for one in &mut all {
-        let before = find(known, one).filter(|before| before.get("status") == one.get("status"));
-        let since = before.and_then(|before| before.get("lastTransitionTime")).cloned();
-        if let Some(one) = one.as_object_mut() {
-            one.insert("lastHeartbeatTime".into(), json!(now.rfc3339()));
-            one.insert("lastTransitionTime".into(), since.unwrap_or_else(|| json!(now.rfc3339())));
+/// The node's taints as its conditions want them, where they differ from what they are.
+fn next_taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
+    let holds = |(condition, status, ..): &Rule| {
+        if *condition == "Ready" { ready_status(node) == *status } else { condition_status(node, condition) == *status }
+    };
+    let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+    let rules = RULES.iter().flat_map(|rule| rule.3.iter().map(move |effect| (rule.2, *effect, holds(rule))));
+    let all: Vec<(&str, &str, bool)> = rules.chain([(UNSCHEDULABLE, "NoSchedule", cordoned)]).collect();
+    let have = taints(node);
+    let is = |taint: &Taint, key: &str, effect: &str| taint.key == key && taint.effect == effect;
+    let unwanted = |taint: &Taint| all.iter().any(|(key, effect, holds)| !holds && is(taint, key, effect));
+    let mut next: Vec<Taint> = have.iter().filter(|taint| !unwanted(taint)).cloned().collect();
+    for (key, effect, _) in all.iter().filter(|(.., holds)| *holds) {
+        if !have.iter().any(|taint| is(taint, key, effect)) {
+            next.push(Taint {
+                key: (*key).to_owned(),
+                effect: (*effect).to_owned(),
+                time_added: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now.whole_seconds().jiff())),
+                value: None,
+            });
         }
     }
-    // Conditions of others (cloud, problem detectors) stay.
-    let theirs = known.and_then(Value::as_array).into_iter().flatten();
-    let theirs: Vec<Value> =
-        theirs.filter(|one| !all.iter().any(|own| own.get("type") == one.get("type"))).cloned().collect();
-    all.extend(theirs);
-    status.insert("conditions".into(), Value::Array(all));
-    Value::Object(status)
+    (next != have).then_some(next)
+}
+
+/// Evicts the pod now, or says when to look again; a pod that tolerates everything for good stays.
+fn evict(object: &Object, fatal: &[&Taint], now: Timestamp, plan: &mut Plan) -> Result<(), DecodeError> {
+    let pod = object.view::<Pod>()?;
+    if object.is_terminating() || readiness::is_ended(&pod) {
+        return Ok(());
+    }
+    let Some(left) = fatal.iter().filter_map(|taint| patience(&pod, taint, now)).min() else { return Ok(()) };
+    if left.is_zero() {
+        let message = format!("Marking for deletion Pod {}/{}", object.key.namespace, object.key.name);
+        plan.commands.push(write::delete(object));
+        plan.commands.push(write::event(object, false, "TaintManagerEviction", message));
+    } else {
+        plan.again_after = Some(plan.again_after.map_or(left, |again| again.min(left)));
+    }
+    Ok(())
+}
+
+/// How long the pod still tolerates the taint; `None`: for ever.
+fn patience(pod: &Pod, taint: &Taint, now: Timestamp) -> Option<Duration> {
+    let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
+    let covering: Vec<_> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
+    if covering.is_empty() {
+        return Some(Duration::ZERO);
+    }
+    let seconds = covering.iter().filter_map(|toleration| toleration.toleration_seconds).min()?;
+    let since = taint.time_added.as_ref().map_or(now, |time| Timestamp::from(time.0));
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).saturating_sub(now.since(since)))
+}
+
+/// Nobody can say that a pod on an unreachable node is ready.
+fn unready(object: &Object, now: Timestamp) -> Result<Option<Command>, DecodeError> {
+    if !readiness::is_ready(&*object.view::<Pod>()?) {
+        return Ok(None);
+    }
+    let mut body = object.value()?;
+    let conditions = body.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    let ready = conditions.into_iter().flatten().find(|one| one.get("type").and_then(Value::as_str) == Some("Ready"));
+    if let Some(ready) = ready {
+        write::set(ready, "status", "False".into());
+        write::set(ready, "lastTransitionTime", now.rfc3339().into());
+    }
+    Ok(Some(write::replace(object, Some("status"), body)))
 }

@@ -3,7 +3,7 @@
 //! [`Machine`] is the pretended machine: its images, containers, logs and pod network. It is shared by `Arc`, so a node
 //! that "restarts" finds what it left. Nothing runs in the background: a container's end is a moment that is known when
 //! it starts (`behaviour.rs` reads it from the spec) or when a signal arrives, and every answer is computed from it and
-//! tokio's clock, which the simulator moves. `machine.rs` holds the state, `logs.rs` the output, `network.rs` the
+//! the clock, which the simulator moves. `machine.rs` holds the state, `logs.rs` the output, `network.rs` the
 //! addresses, `exec.rs` the pretended processes; this file is the [`ContainerRuntime`].
 
 pub mod behaviour;
@@ -122,7 +122,7 @@ impl ContainerRuntime for Hollow {
             match self.machine.phase(id)? {
                 (Phase::Exited { exit, .. }, _) => return Ok(exit),
                 (_, Some(end)) => tokio::select! {
-                    () = tokio::time::sleep_until(end) => {}
+                    () = tokio::time::sleep(end.since(self.machine.now())) => {}
                     () = changed => {}
                 },
                 (_, None) => changed.await,

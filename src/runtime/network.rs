@@ -1,11 +1,18 @@
 //! The network of pods on one node: trait and values. `network/bridge.rs` is the real one, `network/hollow.rs` the fake.
 
+pub mod bridge;
+pub mod cidr;
+mod ledger;
+mod link;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 
 use super::Error;
+
+pub use cidr::Cidr;
 
 /// Gives pods their network.
 #[async_trait]

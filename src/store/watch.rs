@@ -2,13 +2,27 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::mvcc::Mvcc;
 use super::{Change, Error};
-use crate::model::Revision;
+use crate::model::{Revision, Scope};
+
+/// Changes that one batch looks at, at most about; a revision is never split.
+pub const BATCH: usize = 512;
+/// Revisions after which an idle subscription is told how far it is.
+pub const BOOKMARK_EVERY: u64 = 256;
 
 /// A subscription. A subscriber that falls behind reads from retained history; one that falls behind compaction gets
 /// [`Error::Compacted`]. Nothing is buffered per subscriber.
 pub struct Watch {
-    // filled in by the store's owner
+    scope: Scope,
+    reached: Revision,
+    told: Revision,
+    state: Arc<RwLock<Mvcc>>,
+    applied: watch::Receiver<Revision>,
+    failed: watch::Receiver<Option<Error>>,
 }
 
 /// What a watch yields: the changes after the last batch, and the revision they reach to (a bookmark: nothing of the
@@ -22,11 +36,54 @@ pub struct Batch {
 }
 
 impl Watch {
-    /// Waits for the next changes. Cancel-safe.
+    pub(super) fn new(
+        scope: Scope,
+        from: Revision,
+        state: Arc<RwLock<Mvcc>>,
+        applied: watch::Receiver<Revision>,
+        failed: watch::Receiver<Option<Error>>,
+    ) -> Self {
+        Self { scope, reached: from, told: from, state, applied, failed }
+    }
+
+    /// Everything of the scope up to this revision has been delivered. Moves while [`Watch::next`] waits, so that a
+    /// bookmark can be made from it at any time.
+    pub fn revision(&self) -> Revision {
+        self.reached
+    }
+
+    /// Waits for the next changes. Cancel-safe. A batch without changes comes about every [`BOOKMARK_EVERY`] revisions.
     ///
     /// # Errors
     /// [`Error::Compacted`] where the subscriber fell too far behind, [`Error::Unavailable`] where the store stopped.
     pub async fn next(&mut self) -> Result<Batch, Error> {
-        Err(Error::Unavailable)
+        loop {
+            self.applied.borrow_and_update();
+            if let Some(batch) = self.poll()? {
+                return Ok(batch);
+            }
+            tokio::select! {
+                biased;
+                changed = self.applied.changed() => changed.map_err(|_| Error::Unavailable)?,
+                _ = self.failed.wait_for(Option::is_some) => return Err(Error::Unavailable),
+            }
+        }
+    }
+
+    /// What there is now; `None` where the caller must wait.
+    fn poll(&mut self) -> Result<Option<Batch>, Error> {
+        loop {
+            let (changes, revision) = self.state.read().changes(&self.scope, self.reached, BATCH)?;
+            let moved = revision > self.reached;
+            self.reached = revision;
+            let due = revision.0.saturating_sub(self.told.0) >= BOOKMARK_EVERY;
+            if !changes.is_empty() || due {
+                self.told = revision;
+                return Ok(Some(Batch { changes, revision }));
+            }
+            if !moved {
+                return Ok(None);
+            }
+        }
     }
 }

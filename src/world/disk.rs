@@ -1,5 +1,8 @@
 //! Files of the store, as a trait: the simulator's disk loses power, tears writes and fails fsync.
 
+pub mod real;
+pub mod sim;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +39,11 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// As the operating system says.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes `path` (made where missing) for this process until the guard is dropped.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where another holder lives.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
     /// How long the work since the last call would have taken; the simulator's driver sleeps it, a real disk says zero.
     fn take_delay(&self) -> Duration {
         Duration::ZERO

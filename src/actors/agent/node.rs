@@ -7,7 +7,7 @@ use crate::kube::resource::id;
 use crate::kube::status::Status;
 use crate::model::ObjectKey;
 use crate::plan::Command;
-use crate::plan::node;
+use crate::plan::registration as node;
 use crate::store::Record;
 
 /// Namespace of nodes' leases.

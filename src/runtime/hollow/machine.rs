@@ -9,7 +9,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::behaviour::{self, Behaviour};
 use crate::model::Timestamp;
@@ -73,7 +72,7 @@ pub(super) struct State {
 pub(super) struct Container {
     spec: ContainerSpec,
     behaviour: Behaviour,
-    started: Option<(Timestamp, Instant)>,
+    started: Option<Timestamp>,
     end: Option<End>,
     changed: Arc<Notify>,
 }
@@ -81,7 +80,7 @@ pub(super) struct Container {
 /// A known end, perhaps in the future.
 #[derive(Clone)]
 struct End {
-    at: Instant,
+    at: Timestamp,
     exit: Exit,
 }
 
@@ -90,8 +89,8 @@ impl Container {
         self.changed.notify_waiters();
     }
 
-    fn phase(&self, now: Instant) -> Phase {
-        let started_at = self.started.map(|(at, _)| at);
+    fn phase(&self, now: Timestamp) -> Phase {
+        let started_at = self.started;
         match (&self.end, started_at) {
             (Some(end), _) if end.at <= now => Phase::Exited { started_at, exit: end.exit.clone() },
             (_, Some(started_at)) => Phase::Running { started_at },
@@ -130,7 +129,7 @@ impl Machine {
 
     /// Every container that is here, in order.
     pub fn containers(&self) -> Vec<ContainerState> {
-        let now = Instant::now();
+        let now = self.world.clock.now();
         let state = self.state.lock();
         state
             .containers
@@ -148,6 +147,10 @@ impl Machine {
     /// Every spec that was created and not removed: what invariants look at.
     pub fn specs(&self) -> Vec<ContainerSpec> {
         self.state.lock().containers.values().map(|container| container.spec.clone()).collect()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.world.clock.now()
     }
 
     pub(super) fn draw(&self, (low, high): (Duration, Duration)) -> Duration {
@@ -187,7 +190,7 @@ impl Machine {
     }
 
     pub(super) fn start(&self, id: &ContainerId) -> Result<(), Error> {
-        let (now, at) = (Instant::now(), self.world.clock.now());
+        let now = self.world.clock.now();
         let mut state = self.state.lock();
         let container = state.containers.get_mut(id).ok_or_else(|| missing(id))?;
         if let Some(reason) = &container.behaviour.fail_start {
@@ -196,16 +199,16 @@ impl Machine {
         if container.started.is_some() {
             return Ok(());
         }
-        container.started = Some((at, now));
-        container.end = container.behaviour.ends_after.map(|after| scripted_end(&container.behaviour, now, at, after));
+        container.started = Some(now);
+        container.end = container.behaviour.ends_after.map(|after| scripted_end(&container.behaviour, now + after));
         container.wake();
         let (path, lines) = (container.spec.log_path.clone(), container.behaviour.prints.clone());
-        super::logs::append(&mut state, &path, at, lines);
+        super::logs::append(&mut state, &path, now, lines);
         Ok(())
     }
 
     pub(super) fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), Error> {
-        let (now, at) = (Instant::now(), self.world.clock.now());
+        let now = self.world.clock.now();
         let mut state = self.state.lock();
         let container = state.containers.get_mut(id).ok_or_else(|| missing(id))?;
         if !matches!(container.phase(now), Phase::Running { .. }) {
@@ -221,7 +224,7 @@ impl Machine {
         };
         let sooner = container.end.as_ref().is_none_or(|end| now + after < end.at);
         if sooner {
-            let exit = Exit { code: 128 + signal, signal: Some(signal), oom_killed: false, finished_at: at + after };
+            let exit = Exit { code: 128 + signal, signal: Some(signal), oom_killed: false, finished_at: now + after };
             container.end = Some(End { at: now + after, exit });
             container.wake();
         }
@@ -229,10 +232,10 @@ impl Machine {
     }
 
     /// Where a container is, and when it ends where that is known.
-    pub(super) fn phase(&self, id: &ContainerId) -> Result<(Phase, Option<Instant>), Error> {
+    pub(super) fn phase(&self, id: &ContainerId) -> Result<(Phase, Option<Timestamp>), Error> {
         let state = self.state.lock();
         let container = state.containers.get(id).ok_or_else(|| missing(id))?;
-        Ok((container.phase(Instant::now()), container.end.as_ref().map(|end| end.at)))
+        Ok((container.phase(self.world.clock.now()), container.end.as_ref().map(|end| end.at)))
     }
 
     pub(super) fn changes(&self, id: &ContainerId) -> Result<Arc<Notify>, Error> {
@@ -241,9 +244,9 @@ impl Machine {
     }
 }
 
-fn scripted_end(behaviour: &Behaviour, now: Instant, at: Timestamp, after: Duration) -> End {
+fn scripted_end(behaviour: &Behaviour, at: Timestamp) -> End {
     let (code, signal) = if behaviour.oom { (128 + SIGKILL, Some(SIGKILL)) } else { (behaviour.exit_code, None) };
-    End { at: now + after, exit: Exit { code, signal, oom_killed: behaviour.oom, finished_at: at + after } }
+    End { at, exit: Exit { code, signal, oom_killed: behaviour.oom, finished_at: at } }
 }
 
 fn missing(id: &ContainerId) -> Error {

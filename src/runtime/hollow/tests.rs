@@ -11,34 +11,11 @@ use crate::world::World;
 use crate::world::clock::VirtualClock;
 use crate::world::entropy::SeededEntropy;
 
-struct NoDisk;
-
-impl crate::world::disk::Disk for NoDisk {
-    fn create_dir_all(&self, _: &Path) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn list(&self, _: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn open(&self, _: &Path, _: bool) -> std::io::Result<Box<dyn crate::world::disk::DiskFile>> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn rename(&self, _: &Path, _: &Path) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn remove(&self, _: &Path) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn sync_dir(&self, _: &Path) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-}
-
 fn machine() -> Arc<Machine> {
     let world = World {
         clock: Arc::new(VirtualClock::starting_at(Timestamp(0))),
         entropy: Arc::new(SeededEntropy::new(7)),
-        disk: Arc::new(NoDisk),
+        disk: crate::world::disk::sim::SimDisk::new(7).boot(),
     };
     let start_latency = (Duration::from_millis(10), Duration::from_millis(20));
     Machine::new(MachineOptions { start_latency, ..MachineOptions::default() }, world)

@@ -1,0 +1,203 @@
+//! Puts a node together from its parts, real ones or the simulator's: one tree, the same either way.
+//!
+//! Rooms: `boot` makes the real parts from the settings.
+
+pub mod boot;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use ractor::{Actor, ActorRef, SpawnErr};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::agent::parts::{MAX_STARTS, Parts};
+use super::agent::{Agent, ImagePuller, LocalGateway, parts};
+use super::control::{self, Control};
+use super::executor::Executor;
+use super::mirror::Mirror;
+use super::service::Service as Task;
+use super::supervisor::{self, Child, Supervisor};
+use crate::api::admission::{self, ServiceAddresses};
+use crate::api::authz::BuiltIn;
+use crate::api::registry::Registry;
+use crate::api::service::{Limits, Service};
+use crate::kube::object::DecodeError;
+use crate::kube::resource::id;
+use crate::model::{ObjectKey, Revision};
+use crate::plan;
+use crate::runtime::logs::LogSource;
+use crate::runtime::probe::Prober;
+use crate::runtime::volume::Volumes;
+use crate::runtime::{ContainerRuntime, PodNetwork};
+use crate::store::Store;
+use crate::world::World;
+
+/// What a node is made of.
+pub struct NodeParts {
+    /// Clock, randomness, disk.
+    pub world: World,
+    /// The open store.
+    pub store: Store,
+    /// What is true of the node as a place to run pods.
+    pub agent: parts::NodeSettings,
+    /// Containers and images.
+    pub runtime: Arc<dyn ContainerRuntime>,
+    /// Addresses of pods.
+    pub network: Arc<dyn PodNetwork>,
+    /// Volumes and files of pods.
+    pub volumes: Arc<dyn Volumes>,
+    /// Probes over the network.
+    pub prober: Arc<dyn Prober>,
+    /// Logs of containers.
+    pub logs: Arc<dyn LogSource>,
+    /// Addresses that services are given.
+    pub services: ServiceAddresses,
+    /// The certificate that clients of the API must trust, PEM.
+    pub authority_pem: String,
+    /// Where pods and others reach the API.
+    pub endpoint: SocketAddr,
+    /// Bounds of the API.
+    pub limits: Limits,
+}
+
+/// A node that runs.
+pub struct Node {
+    /// The request path.
+    pub service: Arc<Service>,
+    /// The store.
+    pub store: Store,
+    /// The copy of every object that actors share.
+    pub mirror: Arc<Mirror>,
+    root: ActorRef<supervisor::Message>,
+    tree: Mutex<Option<JoinHandle<()>>>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Node {
+    /// Starts the tree. `more` are children that only a real node has, made from the node's service: its listeners.
+    ///
+    /// # Errors
+    /// Where a child cannot be started even once.
+    pub async fn assemble(
+        parts: NodeParts,
+        more: impl FnOnce(&Arc<Service>) -> Vec<Child> + Send,
+    ) -> Result<Self, SpawnErr> {
+        let registry =
+            Registry::new(parts.store.clone(), parts.world.clone(), admission::standard(parts.services.clone()));
+        let mirror = Arc::new(Mirror::default());
+        let doors = doors(&parts, &registry);
+        let gateway = Arc::new(LocalGateway::new(doors.clone()));
+        let service = Service::new(registry.clone(), gateway, Arc::new(BuiltIn), &parts.limits);
+        let mut children = more(&service);
+        children.push(replica(&parts.store));
+        children.push(follow(&mirror, &parts.store));
+        children.extend(controllers(&parts, &mirror, &registry, &service));
+        children.push(Agent::child(doors));
+        let (root, tree) = Actor::spawn(None, Supervisor, children).await?;
+        let (end, ended) = watch::channel(false);
+        let tree = tokio::spawn(async move {
+            let _ = tree.await;
+            end.send_replace(true);
+        });
+        Ok(Self { service, store: parts.store, mirror, root, tree: Mutex::new(Some(tree)), ended })
+    }
+
+    /// Waits until the Node object `name` is Ready. Cancel-safe.
+    ///
+    /// # Errors
+    /// Where the object cannot be read.
+    pub async fn ready(&self, name: &str) -> Result<(), DecodeError> {
+        let key = ObjectKey::new(id::NODES, "", name);
+        loop {
+            let (object, revision) = {
+                let snapshot = self.mirror.snapshot().read();
+                (snapshot.get(&key).cloned(), snapshot.revision())
+            };
+            if let Some(object) = object
+                && is_ready(&*object.view::<k8s_openapi::api::core::v1::Node>()?)
+            {
+                return Ok(());
+            }
+            self.mirror.reached(Revision(revision.0 + 1)).await;
+        }
+    }
+
+    /// Waits until the node cannot go on. Cancel-safe.
+    pub async fn failed(&self) {
+        let mut ended = self.ended.clone();
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// Stops every actor and closes the store. Containers go on.
+    pub async fn stop(&self) {
+        self.service.stop.cancel();
+        self.root.stop(None);
+        let tree = self.tree.lock().take();
+        if let Some(tree) = tree {
+            let _ = tree.await;
+        }
+        self.store.close().await;
+    }
+}
+
+fn is_ready(node: &k8s_openapi::api::core::v1::Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True")
+}
+
+/// What the agent and its pods use.
+fn doors(parts: &NodeParts, registry: &Arc<Registry>) -> Parts {
+    Parts {
+        node: Arc::new(parts.agent.clone()),
+        clock: parts.world.clock.clone(),
+        runtime: parts.runtime.clone(),
+        network: parts.network.clone(),
+        volumes: parts.volumes.clone(),
+        prober: parts.prober.clone(),
+        logs: parts.logs.clone(),
+        objects: Arc::new(parts.store.clone()),
+        executor: registry.clone(),
+        puller: ImagePuller::new(parts.runtime.clone()),
+        starts: Arc::new(tokio::sync::Semaphore::new(MAX_STARTS)),
+    }
+}
+
+/// The store's own tasks are its own; its failure is the node's.
+fn replica(store: &Store) -> Child {
+    let store = store.clone();
+    Task::child("replica", move || {
+        let store = store.clone();
+        async move { Err(store.failed().await.into()) }
+    })
+}
+
+fn follow(mirror: &Arc<Mirror>, store: &Store) -> Child {
+    let (mirror, store) = (mirror.clone(), store.clone());
+    Task::child("mirror", move || {
+        let (mirror, store) = (mirror.clone(), store.clone());
+        async move { Ok(mirror.follow(&store).await?) }
+    })
+}
+
+fn controllers(
+    parts: &NodeParts,
+    mirror: &Arc<Mirror>,
+    registry: &Arc<Registry>,
+    service: &Arc<Service>,
+) -> Vec<Child> {
+    let metrics = control::Metrics::default();
+    service.metrics.extend(|registry| metrics.register(registry));
+    let known = plan::Cluster {
+        ca_pem: parts.authority_pem.clone(),
+        api_address: parts.endpoint.ip(),
+        api_port: parts.endpoint.port(),
+        api_service_ip: None,
+    };
+    let executor: Arc<dyn Executor> = registry.clone();
+    let control = |controller| {
+        Control::new(controller, mirror.clone(), executor.clone(), parts.world.clone(), metrics.clone()).child()
+    };
+    plan::controllers(&known).into_iter().map(control).collect()
+}

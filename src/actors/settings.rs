@@ -1,0 +1,106 @@
+//! What a node is started with: plain values; `cli::settings` reads them from files, environment and flags.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::runtime::network::Cidr;
+
+/// Everything a node must be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// Directory of all that must survive a restart: `pki/`, the store, images, pods.
+    pub data: PathBuf,
+    /// Directory of what lives only while the machine is up: pinned namespaces, sockets.
+    pub run: PathBuf,
+    /// Where the API listens, on TCP and UDP.
+    pub listen: SocketAddr,
+    /// Name of the node: a DNS label.
+    pub name: String,
+    /// Address by which others reach the node (`InternalIP`).
+    pub address: IpAddr,
+    /// Which runtime runs containers.
+    pub runtime: RuntimeKind,
+    /// Socket of the containerd daemon.
+    pub containerd_socket: PathBuf,
+    /// DNS domain of the cluster.
+    pub cluster_domain: String,
+    /// Pod network.
+    pub network: NetworkSettings,
+    /// Store.
+    pub store: StoreSettings,
+    /// API server.
+    pub api: ApiSettings,
+    /// The node as a place to run pods.
+    pub agent: AgentSettings,
+    /// Image registries.
+    pub registries: RegistrySettings,
+}
+
+/// Which runtime runs containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuntimeKind {
+    /// containerd where its socket answers, else embedded.
+    Auto,
+    /// The containerd daemon.
+    Containerd,
+    /// The built-in OCI runtime.
+    Embedded,
+    /// Pretended containers.
+    Hollow,
+}
+
+/// Pod network of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkSettings {
+    /// Pod addresses of this node.
+    pub pod_cidr: Cidr,
+    /// Service addresses of the cluster.
+    pub service_cidr: Cidr,
+    /// Name of the bridge; at most 15 bytes.
+    pub bridge: String,
+    /// Name of the nftables table.
+    pub nft_table: String,
+    /// MTU of pod interfaces in bytes; 0 for that of the way out.
+    pub mtu: u32,
+}
+
+/// Store of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// How long old revisions stay readable.
+    pub history: Duration,
+    /// Log entries between two snapshots.
+    pub snapshot_entries: u64,
+}
+
+/// API server of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiSettings {
+    /// Requests (streams not counted) that are worked on at once; further ones get 429.
+    pub max_in_flight: usize,
+}
+
+/// The node as a place to run pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentSettings {
+    /// Pods that fit on the node.
+    pub max_pods: u32,
+    /// Bytes of a container's log before it is rotated.
+    pub log_file_bytes: u64,
+    /// Rotated files that are kept for a container.
+    pub log_files: u32,
+    /// Images that are pulled at once.
+    pub parallel_pulls: usize,
+}
+
+/// Image registries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Registries (`host` or `host:port`) that are reached without TLS. Loopback addresses always are.
+    pub insecure: Vec<String>,
+    /// Registries asked first for the images of another: `(registry, mirror)`.
+    pub mirrors: Vec<(String, String)>,
+    /// Credentials in Docker's `config.json` form.
+    pub auth_file: Option<PathBuf>,
+}

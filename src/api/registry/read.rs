@@ -1,0 +1,200 @@
+//! Get and list: records at one revision, in pages that a token continues.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::select::selected;
+use super::{Place, Registry, store_failure};
+use crate::api::options::{ListOptions, VersionMatch, check_fields};
+use crate::kube::resource::Resource;
+use crate::kube::status::Status;
+use crate::model::{ObjectKey, Revision, Scope};
+use crate::store::{self, Record};
+
+/// How many records a page of a selected list looks at in one go.
+const SCAN: usize = 512;
+
+/// A list, or one page of it.
+#[derive(Debug, Clone)]
+pub struct Listing {
+    /// In key order.
+    pub records: Vec<Arc<Record>>,
+    /// The revision that the whole list is at.
+    pub revision: Revision,
+    /// Where the next page starts; `None` at the end.
+    pub continue_token: Option<String>,
+    /// How many more there are; `None` where a selector makes that unknown.
+    pub remaining: Option<usize>,
+}
+
+/// Where a page ended.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    /// Revision of the whole list; 0 where it may be a newer one.
+    rv: u64,
+    /// Namespace of the last object.
+    ns: String,
+    /// Name of the last object.
+    start: String,
+}
+
+impl Registry {
+    /// One object; the most recent version unless an older one will do (`at_least` given).
+    pub async fn get(&self, place: &Place<'_>, at_least: Option<u64>) -> Result<Arc<Record>, Status> {
+        self.wait_for(at_least).await?;
+        self.store.get(&place.key()).ok_or_else(|| place.not_found())
+    }
+
+    /// Objects of a resource, in one namespace where it is not empty.
+    pub async fn list(
+        &self,
+        resource: &'static Resource,
+        namespace: &str,
+        options: &ListOptions,
+    ) -> Result<Listing, Status> {
+        check_fields(resource, &options.selection.fields)?;
+        let scope = scope(resource, namespace, options.selection.name());
+        if let Some(token) = &options.continue_token {
+            return self.next_page(resource, &scope, &decode_token(token)?, options);
+        }
+        let exact = options.version_match == Some(VersionMatch::Exact);
+        if exact {
+            let at = options.resource_version.map(Revision);
+            return self.page(resource, &scope, at, None, options).map_err(|error| error.into_status());
+        }
+        self.wait_for(options.resource_version).await?;
+        self.page(resource, &scope, None, None, options).map_err(|error| error.into_status())
+    }
+
+    fn next_page(
+        &self,
+        resource: &'static Resource,
+        scope: &Scope,
+        token: &Token,
+        options: &ListOptions,
+    ) -> Result<Listing, Status> {
+        let after = resource.key(&token.ns, &token.start);
+        let at = Some(token.rv).filter(|revision| *revision > 0).map(Revision);
+        self.page(resource, scope, at, Some(after), options).map_err(|error| match error {
+            PageError::Store(store::Error::Compacted { .. }) => expired_token(token),
+            error => error.into_status(),
+        })
+    }
+
+    fn page(
+        &self,
+        resource: &'static Resource,
+        scope: &Scope,
+        at: Option<Revision>,
+        mut after: Option<ObjectKey>,
+        options: &ListOptions,
+    ) -> Result<Listing, PageError> {
+        if options.selection.is_empty() {
+            let page = self.store.list(scope, at, after.as_ref(), options.limit)?;
+            let (records, remaining) = (page.records, page.remaining);
+            return Ok(listing(records, page.revision, remaining > 0, Some(remaining)));
+        }
+        let chunk = if options.limit == 0 { 0 } else { SCAN };
+        let (mut at, mut records) = (at, Vec::new());
+        loop {
+            let page = self.store.list(scope, at, after.as_ref(), chunk)?;
+            at = Some(page.revision);
+            for record in page.records {
+                if options.limit > 0 && records.len() == options.limit {
+                    return Ok(listing(records, page.revision, true, None));
+                }
+                after = Some(record.key.clone());
+                if selected(resource, &options.selection, &record)? {
+                    records.push(record);
+                }
+            }
+            if page.remaining == 0 {
+                return Ok(listing(records, page.revision, false, None));
+            }
+        }
+    }
+
+    /// Waits until reads are as recent as asked: the most recent (`None`), or not older than a revision (0: any).
+    pub async fn wait_for(&self, at_least: Option<u64>) -> Result<(), Status> {
+        match at_least {
+            None => self.store.barrier().await.map(drop).map_err(|error| store_failure(&error)),
+            Some(wanted) if wanted > self.store.revision().0 => {
+                let newest = self.store.barrier().await.map_err(|error| store_failure(&error))?;
+                if wanted > newest.0 {
+                    return Err(store_failure(&store::Error::Future { newest }));
+                }
+                Ok(())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum PageError {
+    Store(store::Error),
+    Status(Status),
+}
+
+impl PageError {
+    fn into_status(self) -> Status {
+        match self {
+            Self::Store(error) => store_failure(&error),
+            Self::Status(status) => status,
+        }
+    }
+}
+
+impl From<store::Error> for PageError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Status> for PageError {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+/// What a list or watch covers.
+pub(super) fn scope(resource: &Resource, namespace: &str, name: Option<&str>) -> Scope {
+    let namespace = Some(namespace).filter(|namespace| !namespace.is_empty());
+    let mut scope = Scope::resource(resource.storage(), namespace);
+    scope.name = name.map(Into::into);
+    scope
+}
+
+fn listing(records: Vec<Arc<Record>>, revision: Revision, more: bool, remaining: Option<usize>) -> Listing {
+    let continue_token = records.last().filter(|_| more).map(|last| {
+        encode_token(&Token { rv: revision.0, ns: last.key.namespace.to_string(), start: last.key.name.to_string() })
+    });
+    Listing { records, revision, remaining: remaining.filter(|_| continue_token.is_some()), continue_token }
+}
+
+fn encode_token(token: &Token) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(token).unwrap_or_default())
+}
+
+fn decode_token(text: &str) -> Result<Token, Status> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+    bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .ok_or_else(|| Status::bad_request("continue key is not valid: the token was not issued by this server"))
+}
+
+/// 410 with a token that continues at the newest revision instead, as the protocol allows.
+fn expired_token(token: &Token) -> Status {
+    let fresh = Token { rv: 0, ns: token.ns.clone(), start: token.start.clone() };
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+         without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+         results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+         modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    status.continue_token = Some(encode_token(&fresh));
+    status
+}

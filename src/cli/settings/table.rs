@@ -1,0 +1,240 @@
+//! The table of settings: one row each, from which parsing, the environment's names and the reference are derived.
+
+use super::parse;
+use super::{LogFormat, Settings};
+use crate::actors::settings::RuntimeKind;
+
+/// A value as a layer gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// One value; numbers and truth values as they are written.
+    One(String),
+    /// A list.
+    Many(Vec<String>),
+}
+
+/// How a setting reads its value; the error says what was expected.
+pub enum Reader {
+    /// One value.
+    One(fn(&mut Settings, &str) -> Result<(), String>),
+    /// A list; the environment and flags separate its items by commas.
+    Many(fn(&mut Settings, &[String]) -> Result<(), String>),
+}
+
+/// One setting.
+pub struct Setting {
+    /// Its name in files, tables joined by dots.
+    pub key: &'static str,
+    /// What it takes, in a few words.
+    pub takes: &'static str,
+    /// What it means.
+    pub means: &'static str,
+    /// Reads it.
+    pub reader: Reader,
+}
+
+impl Setting {
+    /// Its name in the environment.
+    pub fn variable(&self) -> String {
+        format!("SHOAL_{}", self.key.replace('.', "_").to_uppercase())
+    }
+}
+
+const fn one(
+    key: &'static str,
+    takes: &'static str,
+    means: &'static str,
+    read: fn(&mut Settings, &str) -> Result<(), String>,
+) -> Setting {
+    Setting { key, takes, means, reader: Reader::One(read) }
+}
+
+const fn many(
+    key: &'static str,
+    takes: &'static str,
+    means: &'static str,
+    read: fn(&mut Settings, &[String]) -> Result<(), String>,
+) -> Setting {
+    Setting { key, takes, means, reader: Reader::Many(read) }
+}
+
+/// Every setting, in the order of the reference.
+pub const SETTINGS: &[Setting] = &[
+    one(
+        "data",
+        "directory",
+        "Everything that must survive a restart: keys, the store, images, volumes of pods.",
+        |s, v| parse::path(v).map(|path| s.node.data = path),
+    ),
+    one(
+        "run",
+        "directory",
+        "What lives only while the machine is up: pinned namespaces and sockets. Empty: `/run/shoal` for the default data directory, else `run` in the data directory.",
+        |s, v| {
+            s.node.run = v.into();
+            Ok(())
+        },
+    ),
+    one(
+        "listen",
+        "address:port",
+        "Where the API listens, on TCP and UDP. Every connection is TLS and needs a client certificate of the cluster.",
+        |s, v| parse::listen(v).map(|listen| s.node.listen = listen),
+    ),
+    one("name", "DNS label", "Name of the node. Empty: the machine's host name.", |s, v| {
+        parse::node_name(v).map(|name| s.node.name = name)
+    }),
+    one(
+        "address",
+        "IP address",
+        "Address by which others reach the node. Empty: the listen address, or the one that the default route leaves from.",
+        |s, v| parse::optional(v, "an IP address", str::parse).map(|address| s.address = address),
+    ),
+    one(
+        "runtime",
+        "auto, containerd, embedded or hollow",
+        "What runs containers. `auto` takes containerd where its socket answers, else the built-in runtime; `hollow` only pretends.",
+        |s, v| {
+            parse::choice(
+                v,
+                &[
+                    ("auto", RuntimeKind::Auto),
+                    ("containerd", RuntimeKind::Containerd),
+                    ("embedded", RuntimeKind::Embedded),
+                    ("hollow", RuntimeKind::Hollow),
+                ],
+            )
+            .map(|kind| s.node.runtime = kind)
+        },
+    ),
+    one("containerd_socket", "path", "Socket of the containerd daemon.", |s, v| {
+        parse::path(v).map(|path| s.node.containerd_socket = path)
+    }),
+    one("cluster_domain", "DNS name", "DNS domain of the cluster.", |s, v| {
+        parse::dns_name(v).map(|name| s.node.cluster_domain = name)
+    }),
+    one(
+        "log.filter",
+        "filter",
+        "What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), and levels for parts of the program, as in `info,shoal::store=debug`.",
+        |s, v| {
+            s.log.filter = v.into();
+            Ok(())
+        },
+    ),
+    one(
+        "log.format",
+        "auto, text or json",
+        "Form of log lines on standard error. `auto`: coloured text on a terminal, else plain text.",
+        |s, v| {
+            parse::choice(v, &[("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)])
+                .map(|format| s.log.format = format)
+        },
+    ),
+    one("network.pod_cidr", "address range", "Pod addresses of this node. The first one is the bridge's.", |s, v| {
+        parse::range(v, 30).map(|cidr| s.node.network.pod_cidr = cidr)
+    }),
+    one(
+        "network.service_cidr",
+        "address range",
+        "Service addresses of the cluster. The first one is the API's.",
+        |s, v| parse::range(v, 30).map(|cidr| s.node.network.service_cidr = cidr),
+    ),
+    one(
+        "network.bridge",
+        "name of at most 15 bytes",
+        "The bridge that pods are attached to. A second node on one machine needs its own.",
+        |s, v| parse::device(v).map(|name| s.node.network.bridge = name),
+    ),
+    one(
+        "network.table",
+        "name",
+        "The nftables table of the node (family `ip`). A second node on one machine needs its own.",
+        |s, v| parse::identifier(v).map(|name| s.node.network.nft_table = name),
+    ),
+    one("network.mtu", "bytes", "MTU of pod interfaces. 0: that of the bridge's default, 1500.", |s, v| {
+        parse::number(v, 0..=65_535).map(|mtu| s.node.network.mtu = mtu)
+    }),
+    one("store.history", "duration", "How long old revisions can still be read and watched from.", |s, v| {
+        parse::duration(v).map(|history| s.node.store.history = history)
+    }),
+    one("store.snapshot_entries", "number", "Log entries between two snapshots of the store.", |s, v| {
+        parse::number(v, 100..=10_000_000).map(|entries| s.node.store.snapshot_entries = entries)
+    }),
+    one(
+        "api.max_in_flight",
+        "number",
+        "Requests that are worked on at once, watches and other streams not counted; further ones are told to come back (429).",
+        |s, v| parse::number(v, 1..=1_000_000).map(|bound| s.node.api.max_in_flight = bound),
+    ),
+    one("agent.max_pods", "number", "Pods that fit on the node.", |s, v| {
+        parse::number(v, 1..=10_000).map(|pods| s.node.agent.max_pods = pods)
+    }),
+    one("agent.log_file_bytes", "size", "Size of a container's log file before it is rotated.", |s, v| {
+        parse::size(v).map(|bytes| s.node.agent.log_file_bytes = bytes)
+    }),
+    one("agent.log_files", "number", "Log files that are kept for a container, the current one included.", |s, v| {
+        parse::number(v, 1..=1000).map(|files| s.node.agent.log_files = files)
+    }),
+    one("agent.parallel_pulls", "number", "Images that are pulled at once.", |s, v| {
+        parse::number(v, 1..=100).map(|pulls| s.node.agent.parallel_pulls = pulls)
+    }),
+    many(
+        "registries.insecure",
+        "list of `host` or `host:port`",
+        "Registries that are reached without TLS. Loopback addresses always are.",
+        |s, v| {
+            s.node.registries.insecure = v.to_vec();
+            Ok(())
+        },
+    ),
+    many(
+        "registries.mirrors",
+        "list of `registry=mirror`",
+        "Registries that are asked first for the images of another, e.g. `docker.io=mirror.example:5000`.",
+        |s, v| {
+            v.iter()
+                .map(|pair| parse::pair(pair))
+                .collect::<Result<_, _>>()
+                .map(|mirrors| s.node.registries.mirrors = mirrors)
+        },
+    ),
+    one(
+        "registries.auth_file",
+        "path",
+        "Credentials for registries, in the form of Docker's `config.json`. Empty: none.",
+        |s, v| {
+            s.node.registries.auth_file = (!v.is_empty()).then(|| v.into());
+            Ok(())
+        },
+    ),
+];
+
+/// The row of a key.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The known name nearest to a mistaken one, where one is near.
+pub fn nearest(mistaken: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    names
+        .map(|name| (distance(mistaken, &name), name))
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 3))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Insertions, removals and replacements between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for ((y, above), diagonal) in b.iter().zip(row.iter().skip(1)).zip(&row) {
+            let left = next.last().copied().unwrap_or_default();
+            next.push((diagonal + usize::from(x != *y)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,103 @@
+//! Layers of settings, and what is refused.
+
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Settings, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("shoal.toml");
+    std::fs::write(&file, text).unwrap();
+    let sources = Sources {
+        file: Some(file),
+        environment: environment.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
+        flags: flags.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect(),
+    };
+    Settings::load(&sources).map_err(|error| error.to_string().replace(dir.path().to_str().unwrap(), ""))
+}
+
+#[test]
+fn the_defaults_set_every_setting_once() {
+    let keys: Vec<String> = file::read(DEFAULTS).unwrap().into_iter().map(|entry| entry.key).collect();
+    let mut known: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+    known.sort_unstable();
+    let mut sorted = keys.clone();
+    sorted.sort();
+    assert_eq!(sorted, known);
+}
+
+#[test]
+fn a_later_layer_wins() {
+    let text = "name = \"file\"\nruntime = \"hollow\"\nlisten = \":7000\"\n[store]\nhistory = \"10m\"\n";
+    let settings = load(text, &[("SHOAL_NAME", "env"), ("SHOAL_LISTEN", "7001")], &[("name", "flag")]).unwrap();
+    assert_eq!(settings.node.name, "flag");
+    assert_eq!(settings.node.listen.to_string(), "0.0.0.0:7001");
+    assert_eq!(settings.node.runtime, RuntimeKind::Hollow);
+    assert_eq!(settings.node.store.history, Duration::from_secs(600));
+    assert_eq!(settings.node.run, Path::new("/run/shoal"));
+}
+
+#[test]
+fn drop_ins_come_after_the_file_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let main = dir.path().join("node.toml");
+    std::fs::create_dir(dir.path().join("node.d")).unwrap();
+    std::fs::write(&main, "name = \"a\"\ndata = \"/x\"").unwrap();
+    std::fs::write(dir.path().join("node.d/20.toml"), "name = \"c\"").unwrap();
+    std::fs::write(dir.path().join("node.d/10.toml"), "name = \"b\"").unwrap();
+    std::fs::write(dir.path().join("node.d/notes.txt"), "not toml").unwrap();
+    let settings = Settings::load(&Sources { file: Some(main), ..Sources::default() }).unwrap();
+    assert_eq!((settings.node.name.as_str(), settings.node.run.as_path()), ("c", Path::new("/x/run")));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let check = |text: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)], expect: &str| {
+        let error = load(text, environment, flags).unwrap_err();
+        assert_eq!(error, expect);
+    };
+    check(
+        "\nnetwork.pod_cdir = \"x\"",
+        &[],
+        &[],
+        "/shoal.toml:2: there is no setting \"network.pod_cdir\"; did you mean \"network.pod_cidr\"?",
+    );
+    check(
+        "[nonsense]\nzzz = 1",
+        &[],
+        &[],
+        "/shoal.toml:2: there is no setting \"nonsense.zzz\"; config/REFERENCE.md lists them all",
+    );
+    check("name = \"a\"\nname = \"b\"", &[], &[], "/shoal.toml:2: duplicate key");
+    check(
+        "[agent]\n\nmax_pods = 0",
+        &[],
+        &[],
+        "/shoal.toml:3: agent.max_pods takes a number from 1 to 10000, not \"0\"",
+    );
+    check(
+        "",
+        &[("SHOAL_LISTEM", "x")],
+        &[],
+        "environment variable SHOAL_LISTEM: there is no setting \"SHOAL_LISTEM\"; did you mean \"SHOAL_LISTEN\"?",
+    );
+    check(
+        "",
+        &[],
+        &[("runtime", "docker")],
+        "flag --runtime: runtime takes one of auto, containerd, embedded, hollow, not \"docker\"",
+    );
+    check(
+        "[network]\npod_cidr = \"10.100.0.0/24\"",
+        &[],
+        &[],
+        "settings: network.pod_cidr takes a range apart from network.service_cidr (10.96.0.0/12), not \"10.100.0.0/24\"",
+    );
+}
+
+#[test]
+fn the_reference_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/REFERENCE.md");
+    if std::env::var_os("SHOAL_TEST_BLESS").is_some() {
+        std::fs::write(&path, reference::text()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), reference::text());
+}

@@ -1,0 +1,87 @@
+//! `shoal up`: reads the settings, checks the machine, runs the node until it is told to stop.
+
+mod node;
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::arguments::UpFlags;
+use super::failure::Failure;
+use super::lock::NodeLock;
+use super::settings::{Settings, Sources};
+use super::{logging, preflight};
+use crate::actors::settings::NodeSettings;
+
+/// Runs a node in the foreground.
+pub fn run(flags: UpFlags) -> Result<ExitCode, Failure> {
+    let settings = Settings::load(&sources(flags)?)?;
+    logging::start(&settings.log)?;
+    preflight::data_directory(&settings.node.data)?;
+    let mut lock = NodeLock::acquire(&settings.node.data)?;
+    preflight::check(&settings.node)?;
+    lock.sign()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(settings.node));
+    // Blocking work that is still under way must not hold up the end of the process.
+    runtime.shutdown_background();
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+async fn serve(settings: NodeSettings) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let kubeconfig = settings.data.join("admin.kubeconfig");
+    let name = settings.name.clone();
+    eprintln!("shoal {}: starting node {name} (data in {})", env!("CARGO_PKG_VERSION"), settings.data.display());
+    let node = node::start(settings).await?;
+    let mut announced = false;
+    loop {
+        tokio::select! {
+            ready = node.ready(), if !announced => {
+                ready?;
+                announced = true;
+                announce(&name, &node.url(), &kubeconfig.display().to_string());
+            }
+            failure = node.failed() => return Err(failure),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    eprintln!("stopping; containers keep running (`shoal down` ends them)");
+    node.stop().await
+}
+
+fn announce(name: &str, url: &str, kubeconfig: &str) {
+    eprintln!("node {name} is Ready at {url}");
+    eprintln!("  shoal get nodes");
+    eprintln!("  kubectl --kubeconfig {kubeconfig} get nodes");
+    eprintln!("Ctrl-C stops this process and leaves containers running.");
+}
+
+fn sources(flags: UpFlags) -> Result<Sources, Failure> {
+    let mut values = Vec::new();
+    let mut add = |key, value: Option<String>| values.extend(value.map(|value| (String::from(key), value)));
+    add("data", flags.data);
+    add("listen", flags.listen);
+    add("name", flags.name);
+    add("address", flags.address);
+    add("runtime", flags.runtime);
+    add("containerd_socket", flags.containerd_socket);
+    add("network.pod_cidr", flags.pod_cidr);
+    add("log.filter", flags.log);
+    add("log.format", flags.log_format);
+    for pair in &flags.set {
+        let (key, value) =
+            pair.split_once('=').ok_or_else(|| Failure::usage(format!("--set takes KEY=VALUE, not {pair:?}")))?;
+        add(key, Some(value.to_string()));
+    }
+    Ok(Sources { file: flags.config, environment: environment(), flags: values })
+}
+
+/// The environment, without what is not text (no setting has such a name).
+pub fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

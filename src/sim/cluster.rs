@@ -1,0 +1,178 @@
+//! The simulated machine that outlives the node on it: disk, containers, volumes; and how a node starts there.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use http::Request;
+use http_body_util::BodyExt;
+use serde_json::Value;
+
+use super::client::{Answer, Api, Ask, Client};
+use super::clock::SimClock;
+use crate::actors::node::{Node, NodeParts};
+use crate::api::authn::Peer;
+use crate::api::body::{self, Body};
+use crate::api::identity::Identity;
+use crate::api::service::Service;
+use crate::model::Timestamp;
+use crate::runtime::Phase;
+use crate::runtime::hollow::{Hollow, HollowNetwork, Machine, MachineOptions, MemoryLogs};
+use crate::runtime::probe::HollowProber;
+use crate::runtime::volume::HollowVolumes;
+use crate::store::{Driver, Store, StoreOptions};
+use crate::world::World;
+use crate::world::disk::sim::SimDisk;
+use crate::world::entropy::SeededEntropy;
+
+/// When simulated time begins: 2026-01-01T00:00:00Z.
+const ORIGIN: Timestamp = Timestamp(1_767_225_600_000_000);
+/// Small, so that a run meets segment ends, snapshots and compaction often.
+const SEGMENT_BYTES: u64 = 256 * 1024;
+const SNAPSHOT_BYTES: u64 = 1024 * 1024;
+const HISTORY_BYTES: u64 = 512 * 1024;
+const HISTORY_AGE: Duration = Duration::from_secs(30);
+
+/// A machine.
+pub struct Cluster {
+    /// What decides everything.
+    pub seed: u64,
+    /// Its clock.
+    pub clock: Arc<SimClock>,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Its containers.
+    pub machine: Arc<Machine>,
+    entropy: Arc<SeededEntropy>,
+    volumes: Arc<HollowVolumes>,
+}
+
+/// A node that runs on it.
+pub struct Started {
+    /// A client of its API.
+    pub client: Client,
+    /// Its store.
+    pub store: Store,
+    node: Node,
+}
+
+impl Cluster {
+    /// A fresh machine.
+    pub fn new(seed: u64) -> Self {
+        let clock = Arc::new(SimClock::new(ORIGIN));
+        let disk = SimDisk::new(seed);
+        let entropy = Arc::new(SeededEntropy::new(seed));
+        let world = World { clock: clock.clone(), entropy: entropy.clone(), disk: disk.boot() };
+        let spread = |most: u64| (Duration::from_millis(1), Duration::from_millis(most));
+        let options = MachineOptions {
+            pull_latency: spread(500),
+            create_latency: spread(50),
+            start_latency: spread(100),
+            images: vec!["sim.local/app:1".into()],
+            ..MachineOptions::default()
+        };
+        let machine = Machine::new(options, world);
+        Self { seed, clock, disk, machine, entropy, volumes: HollowVolumes::new() }
+    }
+
+    /// Starts a node on what the last one left. `None` where a fault (a failed sync at start) already stopped it.
+    pub async fn start(&self) -> Result<Option<Started>, String> {
+        let world = World { clock: self.clock.clone(), entropy: self.entropy.clone(), disk: self.disk.boot() };
+        let options = StoreOptions {
+            driver: Driver::Task,
+            segment_bytes: SEGMENT_BYTES,
+            snapshot_bytes: SNAPSHOT_BYTES,
+            history_bytes: HISTORY_BYTES,
+            history_age: HISTORY_AGE,
+            ..StoreOptions::new(PathBuf::from("/data/store"), "sim")
+        };
+        let store = match Store::open(options, world.clone()).await {
+            Ok(store) => store,
+            Err(error) if self.disk.is_faulty() => {
+                tracing::info!(%error, "the store did not open on a faulty disk");
+                return Ok(None);
+            }
+            Err(error) => return Err(format!("INV-1 acknowledged-writes-survive: the store does not open: {error}")),
+        };
+        let parts = NodeParts {
+            runtime: Hollow::new(self.machine.clone()),
+            network: HollowNetwork::new(self.machine.clone()),
+            volumes: self.volumes.clone(),
+            prober: HollowProber::new(),
+            logs: MemoryLogs::new(self.machine.clone()),
+            ..NodeParts::hollow("sim", world, store.clone())
+        };
+        let node = Node::assemble(parts, Vec::new()).await.map_err(|error| error.to_string())?;
+        let client = Client(Arc::new(InProcess(node.service.clone())));
+        Ok(Some(Started { client, store, node }))
+    }
+
+    /// Pod uid and container name of everything that runs.
+    pub fn running_containers(&self) -> Vec<(String, String)> {
+        let running = self.machine.containers().into_iter();
+        let running = running.filter(|one| matches!(one.phase, Phase::Running { .. }));
+        running.map(|one| (one.id.pod_uid, one.id.container)).collect()
+    }
+}
+
+impl Started {
+    /// Why the node ended, once it has.
+    pub async fn failed(&self) -> String {
+        self.node.failed().await
+    }
+}
+
+/// The shipped request path without a socket under it.
+struct InProcess(Arc<Service>);
+
+impl Api for InProcess {
+    fn ask(&self, ask: Ask) -> BoxFuture<'static, Answer> {
+        let service = self.0.clone();
+        async move {
+            let (code, body) = call(&service, ask).await;
+            let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            Answer { code, body: serde_json::from_slice(&bytes).unwrap_or_default() }
+        }
+        .boxed()
+    }
+
+    fn lines(&self, path: String) -> BoxFuture<'static, Result<BoxStream<'static, Bytes>, Answer>> {
+        let service = self.0.clone();
+        async move {
+            let (code, body) = call(&service, Ask { method: "GET", path, body: Value::Null }).await;
+            if code == 200 {
+                return Ok(lines(body).boxed());
+            }
+            let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            Err(Answer { code, body: serde_json::from_slice(&bytes).unwrap_or_default() })
+        }
+        .boxed()
+    }
+}
+
+async fn call(service: &Service, ask: Ask) -> (u16, Body) {
+    let content_type = if ask.method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    let bytes = if ask.body.is_null() { Bytes::new() } else { ask.body.to_string().into() };
+    let request = Request::builder().method(ask.method).uri(&ask.path).header("content-type", content_type);
+    let Ok(request) = request.body(body::full(bytes)) else { return (400, body::empty()) };
+    let response = service.call(request, &Peer::local(Identity::admin())).await;
+    (response.status().as_u16(), response.into_body())
+}
+
+/// The body as lines.
+fn lines(body: Body) -> impl futures::Stream<Item = Bytes> {
+    futures::stream::unfold((body, Vec::new()), |(mut body, mut rest)| async move {
+        loop {
+            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                return Some((Bytes::from(line), (body, rest)));
+            }
+            let frame = body.frame().await?.ok()?;
+            rest.extend_from_slice(frame.data_ref()?);
+        }
+    })
+}

@@ -1,0 +1,281 @@
+//! The log as openraft wants it: appends go to the writer, reads come from memory or from the segments.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{EntryPayload, LogState, RaftLogReader, StorageIOError, Vote};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{LogId, StorageError, Types};
+use crate::store::log::frame::{Kind, Place, Record};
+use crate::store::log::{self};
+use crate::store::writer::{Ack, Job, Shared};
+
+type Entry = openraft::Entry<Types>;
+
+/// Entries kept in memory beyond those that are not durable yet, so that applying rarely reads the disk.
+const CACHE_ENTRIES: usize = 1024;
+/// Bytes that those may hold.
+const CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+/// A handle on the log. Clones see the same log.
+#[derive(Clone)]
+pub struct LogStore {
+    shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// The log as appended, of which a tail may not be durable yet.
+#[derive(Default)]
+struct Memory {
+    recent: VecDeque<(Entry, usize)>,
+    recent_bytes: usize,
+    last: Option<LogId>,
+    purged: Option<LogId>,
+    vote: Option<Vote<u64>>,
+    committed: Option<LogId>,
+    /// Whether this node is the only voter, see [`super`].
+    alone: bool,
+}
+
+impl LogStore {
+    /// Reads what the log remembers.
+    ///
+    /// # Errors
+    /// Where it does not decode.
+    pub fn new(shared: Arc<Shared>, jobs: mpsc::Sender<Job>) -> io::Result<Self> {
+        let index = shared.index.lock();
+        let purged = index.purged.as_ref().map(|(_, payload)| decode(payload)).transpose()?;
+        let vote = index.vote.as_ref().map(decode).transpose()?;
+        let last = index.last().map(log_id).or(purged);
+        let committed = index.slot(index.committed).map(|slot| log_id(slot.place));
+        drop(index);
+        let memory = Memory { last, purged, vote, committed, alone: true, ..Memory::default() };
+        Ok(Self { shared, jobs, memory: Arc::new(Mutex::new(memory)) })
+    }
+
+    async fn submit(&self, records: Vec<Record>, ack: Option<Ack>) -> io::Result<()> {
+        let committed = self.memory.lock().committed.map_or(0, |committed| committed.index);
+        let job = Job { records, committed, ack, end: false };
+        self.jobs.send(job).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    async fn submit_and_wait(&self, record: Record) -> io::Result<()> {
+        let (done, waiting) = oneshot::channel();
+        let ack: Ack = Box::new(move |result| drop(done.send(result)));
+        self.submit(vec![record], Some(ack)).await?;
+        waiting.await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?
+    }
+
+    /// Says who votes: with more than one voter an append is reported only when it is durable.
+    pub fn set_voters(&self, voters: usize) {
+        self.memory.lock().alone = voters <= 1;
+    }
+
+    /// Whether this node is the only voter.
+    pub fn is_alone(&self) -> bool {
+        self.memory.lock().alone
+    }
+
+    /// Ends the writer once it has done what was asked before.
+    pub async fn finish(&self) {
+        let _ = self.jobs.send(Job::end()).await;
+    }
+
+    /// Makes the writer look again whether there is room on the disk.
+    pub async fn probe_room(&self) {
+        let _ = self.submit(Vec::new(), None).await;
+    }
+
+    fn read_disk(&self, from: u64, to: u64) -> io::Result<Vec<Entry>> {
+        let index = self.shared.index.lock();
+        let slots: Vec<_> = (from..to).filter_map(|at| index.slot(at)).collect();
+        drop(index);
+        let payloads = log::read(&*self.shared.disk, &self.shared.dir, &slots)?;
+        payloads.iter().map(decode).collect()
+    }
+}
+
+impl Memory {
+    fn push(&mut self, entry: Entry, size: usize, durable_next: u64) {
+        if let EntryPayload::Membership(membership) = &entry.payload {
+            self.alone = membership.voter_ids().count() <= 1;
+        }
+        self.last = Some(entry.log_id);
+        self.recent.push_back((entry, size));
+        self.recent_bytes += size;
+        while self.recent.len() > CACHE_ENTRIES || self.recent_bytes > CACHE_BYTES {
+            // What is not durable cannot be read from anywhere else.
+            if self.recent.front().is_none_or(|(entry, _)| entry.log_id.index >= durable_next) {
+                break;
+            }
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        self.recent_bytes -= self.recent.pop_front().map_or(0, |(_, size)| size);
+    }
+
+    fn forget_last(&mut self) {
+        self.recent_bytes -= self.recent.pop_back().map_or(0, |(_, size)| size);
+    }
+
+    fn recent(&self, from: u64, to: u64) -> Vec<Entry> {
+        let start = self.recent.partition_point(|(entry, _)| entry.log_id.index < from);
+        self.recent
+            .range(start..)
+            .map(|(entry, _)| entry)
+            .take_while(|entry| entry.log_id.index < to)
+            .cloned()
+            .collect()
+    }
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + Send>(
+        &mut self,
+        range: R,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let (from, to, recent) = {
+            let memory = self.memory.lock();
+            let (from, to) = bounds(&range, memory.last.map_or(0, |last| last.index + 1));
+            (from, to, memory.recent(from, to))
+        };
+        let known = recent.first().map_or(to, |entry| entry.log_id.index);
+        if from >= known {
+            return Ok(recent);
+        }
+        let mut entries = self.read_disk(from, known).map_err(|error| StorageIOError::read_logs(&error))?;
+        entries.extend(recent);
+        Ok(entries)
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
+        let memory = self.memory.lock();
+        Ok(LogState { last_purged_log_id: memory.purged, last_log_id: memory.last })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<(), StorageError> {
+        let write = async {
+            let record = Record { kind: Kind::Vote, place: Place::default(), payload: encode(vote)? };
+            self.submit_and_wait(record).await
+        };
+        write.await.map_err(|error| StorageIOError::write_vote(&error))?;
+        self.memory.lock().vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote<u64>>, StorageError> {
+        Ok(self.memory.lock().vote)
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        // Written with the next unit; a start may know less than was committed, never more.
+        self.memory.lock().committed = committed;
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
+        Ok(self.memory.lock().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry> + Send,
+        I::IntoIter: Send,
+    {
+        let fail = |error: io::Error| StorageIOError::write_logs(&error);
+        let durable = self.shared.durable.borrow().next;
+        let mut records = Vec::new();
+        let alone = {
+            let mut memory = self.memory.lock();
+            for entry in entries {
+                let payload = encode(&entry).map_err(fail)?;
+                let place = place(&entry.log_id);
+                memory.push(entry, payload.len(), durable);
+                records.push(Record { kind: Kind::Entry, place, payload });
+            }
+            memory.alone
+        };
+        if alone {
+            self.submit(records, None).await.map_err(fail)?;
+            callback.log_io_completed(Ok(()));
+        } else {
+            let ack: Ack = Box::new(move |result| callback.log_io_completed(result));
+            self.submit(records, Some(ack)).await.map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    async fn truncate(&mut self, since: LogId) -> Result<(), StorageError> {
+        let record = Record { kind: Kind::Truncate, place: place(&since), payload: Bytes::new() };
+        self.submit_and_wait(record).await.map_err(|error| StorageIOError::write_logs(&error))?;
+        let mut memory = self.memory.lock();
+        while memory.recent.back().is_some_and(|(entry, _)| entry.log_id.index >= since.index) {
+            memory.forget_last();
+        }
+        memory.last = self.shared.index.lock().last().map(log_id).or(memory.purged);
+        Ok(())
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
+        let write = async {
+            let record = Record { kind: Kind::Purge, place: place(&upto), payload: encode(&upto)? };
+            self.submit_and_wait(record).await
+        };
+        write.await.map_err(|error| StorageIOError::write_logs(&error))?;
+        let mut memory = self.memory.lock();
+        while memory.recent.front().is_some_and(|(entry, _)| entry.log_id.index <= upto.index) {
+            memory.forget_first();
+        }
+        memory.purged = Some(upto);
+        memory.last = memory.last.max(Some(upto));
+        Ok(())
+    }
+}
+
+fn bounds(range: &impl RangeBounds<u64>, end: u64) -> (u64, u64) {
+    let from = match range.start_bound() {
+        Bound::Included(at) => *at,
+        Bound::Excluded(at) => at + 1,
+        Bound::Unbounded => 0,
+    };
+    let to = match range.end_bound() {
+        Bound::Included(at) => at + 1,
+        Bound::Excluded(at) => *at,
+        Bound::Unbounded => end,
+    };
+    (from, to.min(end))
+}
+
+fn place(id: &LogId) -> Place {
+    Place { index: id.index, term: id.leader_id.term, leader: id.leader_id.node_id }
+}
+
+fn log_id(place: Place) -> LogId {
+    LogId::new(openraft::CommittedLeaderId::new(place.term, place.leader), place.index)
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> io::Result<Bytes> {
+    rmp_serde::to_vec(value).map(Bytes::from).map_err(io::Error::other)
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &Bytes) -> io::Result<T> {
+    rmp_serde::from_slice(bytes).map_err(io::Error::other)
+}

@@ -1,0 +1,232 @@
+//! The state machine as openraft wants it: waits until entries are durable, applies them to memory, tells watchers.
+
+use std::io;
+use std::sync::Arc;
+
+use openraft::storage::RaftStateMachine;
+use openraft::{EntryPayload, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageIOError, StoredMembership};
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::log_store::LogStore;
+use super::{Command, LogId, Peer, Reply, StorageError, Types, revision_of};
+use crate::model::Revision;
+use crate::store::mutant::mutant;
+use crate::store::mvcc::{Image, Mvcc};
+use crate::store::table::Table;
+use crate::store::writer::Shared;
+use crate::store::{Driver, Error};
+
+type Entry = openraft::Entry<Types>;
+type Membership = StoredMembership<u64, Peer>;
+
+/// The consensus layer's part of an image.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Applied {
+    last: Option<LogId>,
+    membership: Membership,
+}
+
+/// The state machine. Clones share it; only openraft's copy applies.
+#[derive(Clone)]
+pub struct Machine {
+    state: Arc<RwLock<Mvcc>>,
+    applied: Arc<Mutex<Applied>>,
+    revision: Arc<watch::Sender<Revision>>,
+    table: Arc<Mutex<Box<dyn Table>>>,
+    shared: Arc<Shared>,
+    log: LogStore,
+    driver: Driver,
+    /// Persisted, and not yet taken over by raft.
+    prepared: Arc<Mutex<Option<Snapshot<Types>>>>,
+}
+
+impl Machine {
+    /// Starts from the table's last persisted state.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] where it does not decode or the log is behind it; [`Error::Disk`].
+    pub fn load(mut table: Box<dyn Table>, shared: Arc<Shared>, log: LogStore, driver: Driver) -> Result<Self, Error> {
+        let image = table.load()?.unwrap_or_default();
+        let applied = if image.consensus.is_empty() {
+            Applied::default()
+        } else {
+            let damaged = |_| Error::Damaged("the state's consensus part is not readable".into());
+            rmp_serde::from_slice(&image.consensus).map_err(damaged)?
+        };
+        check_log_reaches(&applied, &shared)?;
+        let state = Mvcc::from_image(&image);
+        let revision = state.applied();
+        Ok(Self {
+            state: Arc::new(RwLock::new(state)),
+            applied: Arc::new(Mutex::new(applied)),
+            revision: Arc::new(watch::Sender::new(revision)),
+            table: Arc::new(Mutex::new(table)),
+            shared,
+            log,
+            driver,
+            prepared: Arc::default(),
+        })
+    }
+
+    /// The memory that readers see.
+    pub fn state(&self) -> Arc<RwLock<Mvcc>> {
+        self.state.clone()
+    }
+
+    /// Tells of each applied revision.
+    pub fn revision(&self) -> Arc<watch::Sender<Revision>> {
+        self.revision.clone()
+    }
+
+    async fn wait_durable(&self, index: u64) -> io::Result<()> {
+        if mutant("answer-before-durable") {
+            return Ok(());
+        }
+        let mut durable = self.shared.durable.subscribe();
+        let reached = durable.wait_for(|durable| durable.next > index || durable.failed.is_some()).await;
+        match reached {
+            Ok(durable) if durable.next > index => Ok(()),
+            _ => Err(io::Error::other("the entry will not become durable")),
+        }
+    }
+
+    fn image(&self) -> Result<(Image, Applied), Error> {
+        let state = self.state.read();
+        let applied = self.applied.lock().clone();
+        let mut image = state.image();
+        image.consensus = rmp_serde::to_vec(&applied).map_err(|_| Error::Unavailable)?;
+        Ok((image, applied))
+    }
+
+    /// Persists the state, so that the snapshot that raft asks for next needs no disk: a full disk must not end raft.
+    /// Gives the image's size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Disk`]; the last persisted state is still there.
+    pub async fn prepare(&self) -> Result<u64, Error> {
+        let (image, applied) = self.image()?;
+        let (image, bytes) = self.persist(image).await?;
+        *self.prepared.lock() = Some(snapshot(image, applied));
+        Ok(bytes)
+    }
+
+    async fn persist(&self, image: Image) -> Result<(Image, u64), Error> {
+        let table = self.table.clone();
+        let write = move || table.lock().persist(&image).map(|bytes| (image, bytes));
+        match self.driver {
+            Driver::Thread => tokio::task::spawn_blocking(write).await.map_err(|_| Error::Unavailable)?,
+            Driver::Task => {
+                let written = write();
+                tokio::time::sleep(self.shared.disk.take_delay()).await;
+                written
+            }
+        }
+    }
+}
+
+/// A single voter persists only what its log held: a log that ends before is not the one that belongs to the state.
+fn check_log_reaches(applied: &Applied, shared: &Shared) -> Result<(), Error> {
+    let index = shared.index.lock();
+    let reached =
+        index.last().into_iter().chain(index.purged.as_ref().map(|(place, _)| *place)).map(|place| place.index);
+    let behind = applied.last.map(|last| last.index) > reached.max();
+    if behind && applied.membership.voter_ids().count() <= 1 {
+        return Err(Error::Damaged(format!(
+            "{}: the log ends before the state was persisted; a segment is missing. Nothing was lost by this start. \
+             Restore the data directory from a copy, or move it away to start empty",
+            shared.dir.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Applies one entry; its index is the revision.
+fn apply_one(state: &mut Mvcc, applied: &mut Applied, entry: &Entry) -> Reply {
+    let revision = revision_of(&entry.log_id);
+    applied.last = Some(entry.log_id);
+    match &entry.payload {
+        EntryPayload::Normal(Command::Txn(txn)) => return state.apply(txn, revision),
+        EntryPayload::Normal(Command::Compact(at)) => state.compact(*at),
+        EntryPayload::Membership(membership) => {
+            applied.membership = Membership::new(Some(entry.log_id), membership.clone());
+        }
+        EntryPayload::Blank => {}
+    }
+    state.skip(revision);
+    Ok(())
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), StorageError> {
+        let applied = self.applied.lock();
+        Ok((applied.last, applied.membership.clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Reply>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + Send,
+        I::IntoIter: Send,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let Some(last) = entries.last().map(|entry| entry.log_id) else { return Ok(Vec::new()) };
+        self.wait_durable(last.index).await.map_err(|error| StorageIOError::apply(last, &error))?;
+        let replies = {
+            let mut state = self.state.write();
+            let mut applied = self.applied.lock();
+            let replies = entries.iter().map(|entry| apply_one(&mut state, &mut applied, entry)).collect();
+            self.log.set_voters(applied.membership.voter_ids().count());
+            replies
+        };
+        self.revision.send_replace(revision_of(&last));
+        Ok(replies)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Image>, StorageError> {
+        Ok(Box::default())
+    }
+
+    async fn install_snapshot(&mut self, _: &SnapshotMeta<u64, Peer>, image: Box<Image>) -> Result<(), StorageError> {
+        let applied: Applied =
+            rmp_serde::from_slice(&image.consensus).map_err(|error| StorageIOError::read_snapshot(None, &error))?;
+        let (image, _) = self.persist(*image).await.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
+        let state = Mvcc::from_image(&image);
+        let revision = state.applied();
+        *self.state.write() = state;
+        *self.applied.lock() = applied;
+        self.revision.send_replace(revision);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
+        let (image, applied) = self.image().map_err(|error| StorageIOError::read_state_machine(&error))?;
+        Ok(applied.last.map(|_| snapshot(image, applied)))
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for Machine {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
+        if let Some(prepared) = self.prepared.lock().take() {
+            return Ok(prepared);
+        }
+        let (image, applied) = self.image().map_err(|error| StorageIOError::read_state_machine(&error))?;
+        let (image, _) = self.persist(image).await.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
+        Ok(snapshot(image, applied))
+    }
+}
+
+fn snapshot(image: Image, applied: Applied) -> Snapshot<Types> {
+    let meta = SnapshotMeta {
+        last_log_id: applied.last,
+        last_membership: applied.membership,
+        snapshot_id: format!("at-{}", image.applied),
+    };
+    Snapshot { meta, snapshot: Box::new(image) }
+}
