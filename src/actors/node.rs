@@ -86,7 +86,8 @@ impl Node {
         parts: NodeParts,
         more: impl FnOnce(&Arc<Service>) -> Vec<Child> + Send,
     ) -> Result<Self, SpawnErr> {
-        let registry = Registry::new(parts.store.clone(), parts.world.clone(), admission::standard(parts.services.clone()));
+        let registry =
+            Registry::new(parts.store.clone(), parts.world.clone(), admission::standard(parts.services.clone()));
         let mirror = Arc::new(Mirror::default());
         let doors = doors(&parts, &registry);
         let gateway = Arc::new(LocalGateway::new(doors.clone()));

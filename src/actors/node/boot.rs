@@ -141,10 +141,8 @@ pub fn url(settings: &NodeSettings) -> String {
 
 async fn open_store(settings: &NodeSettings, world: &World) -> Result<Store, Error> {
     let dir = settings.data.join("store");
-    let options = StoreOptions {
-        history_age: settings.store.history,
-        ..StoreOptions::new(dir.clone(), settings.name.clone())
-    };
+    let options =
+        StoreOptions { history_age: settings.store.history, ..StoreOptions::new(dir.clone(), settings.name.clone()) };
     let failed = |source| Error::Store { dir: dir.display().to_string(), source };
     Store::open(options, world.clone()).await.map_err(failed)
 }

@@ -209,4 +209,7 @@ impl Disk for NoDisk {
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+    fn lock(&self, _: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
