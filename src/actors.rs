@@ -7,6 +7,7 @@
 pub mod control;
 pub mod executor;
 pub mod mirror;
+pub mod node;
 
 pub mod agent;
 pub mod service;

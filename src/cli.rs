@@ -34,8 +34,7 @@ pub fn run() -> ExitCode {
     if let Some(code) = toolbox::called_by_name(&typed).or_else(|| toolbox::called_as_command(&typed)) {
         return code;
     }
-    let hidden = typed.get(1..).unwrap_or_default();
-    if let Some(code) = crate::runtime::hidden_command(hidden) {
+    if let Some(code) = crate::runtime::hidden_command(typed.get(1..).unwrap_or_default()) {
         return code;
     }
     let arguments = match Arguments::try_parse() {

@@ -12,13 +12,14 @@ pub mod hollow;
 pub mod image;
 pub mod images;
 pub mod logs;
+pub mod machine;
 pub mod netns;
 pub mod network;
 pub mod nft;
-pub mod probe;
-pub mod volume;
 pub mod oci;
+pub mod probe;
 pub mod shim;
+pub mod volume;
 
 use std::ffi::OsString;
 use std::path::Path;

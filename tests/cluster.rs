@@ -10,3 +10,4 @@ mod cluster {
 }
 
 mod network;
+mod runtime_contract;

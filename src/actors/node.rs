@@ -2,6 +2,8 @@
 //!
 //! Rooms: `boot` makes the real parts from the settings.
 
+pub mod boot;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,19 +12,20 @@ use ractor::{Actor, ActorRef, SpawnErr};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::agent::gateway::LocalGateway;
 use super::agent::parts::{MAX_STARTS, Parts};
-use super::agent::puller::ImagePuller;
-use super::agent::{self, parts};
+use super::agent::{Agent, ImagePuller, LocalGateway, parts};
 use super::control::{self, Control};
 use super::executor::Executor;
 use super::mirror::Mirror;
 use super::service::Service as Task;
 use super::supervisor::{self, Child, Supervisor};
-use crate::api::admission::{self, allocation::ServiceAddresses};
+use crate::api::admission::{self, ServiceAddresses};
 use crate::api::authz::BuiltIn;
 use crate::api::registry::Registry;
 use crate::api::service::{Limits, Service};
+use crate::kube::object::DecodeError;
+use crate::kube::resource::id;
+use crate::model::{ObjectKey, Revision};
 use crate::plan;
 use crate::runtime::logs::LogSource;
 use crate::runtime::probe::Prober;
@@ -84,13 +87,13 @@ impl Node {
         let registry = Registry::new(parts.store.clone(), parts.world.clone(), admission::standard(parts.services.clone()));
         let mirror = Arc::new(Mirror::default());
         let doors = doors(&parts, &registry);
-        let gateway = LocalGateway::new(doors.clone());
+        let gateway = Arc::new(LocalGateway::new(doors.clone()));
         let service = Service::new(registry.clone(), gateway, Arc::new(BuiltIn), &parts.limits);
         let mut children = more(&service);
         children.push(replica(&parts.store));
         children.push(follow(&mirror, &parts.store));
         children.extend(controllers(&parts, &mirror, &registry, &service));
-        children.push(agent::child(doors));
+        children.push(Agent::child(doors));
         let (root, tree) = Actor::spawn(None, Supervisor, children).await?;
         let (end, ended) = watch::channel(false);
         let tree = tokio::spawn(async move {
@@ -98,6 +101,26 @@ impl Node {
             end.send_replace(true);
         });
         Ok(Self { service, store: parts.store, mirror, root, tree: Mutex::new(Some(tree)), ended })
+    }
+
+    /// Waits until the Node object `name` is Ready. Cancel-safe.
+    ///
+    /// # Errors
+    /// Where the object cannot be read.
+    pub async fn ready(&self, name: &str) -> Result<(), DecodeError> {
+        let key = ObjectKey::new(id::NODES, "", name);
+        loop {
+            let (object, revision) = {
+                let snapshot = self.mirror.snapshot().read();
+                (snapshot.get(&key).cloned(), snapshot.revision())
+            };
+            if let Some(object) = object
+                && is_ready(&*object.view::<k8s_openapi::api::core::v1::Node>()?)
+            {
+                return Ok(());
+            }
+            self.mirror.reached(Revision(revision.0 + 1)).await;
+        }
     }
 
     /// Waits until the node cannot go on. Cancel-safe.
@@ -116,6 +139,11 @@ impl Node {
         }
         self.store.close().await;
     }
+}
+
+fn is_ready(node: &k8s_openapi::api::core::v1::Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|one| one.type_ == "Ready" && one.status == "True")
 }
 
 /// What the agent and its pods use.
@@ -160,7 +188,12 @@ fn controllers(
 ) -> Vec<Child> {
     let metrics = control::Metrics::default();
     service.metrics.extend(|registry| metrics.register(registry));
-    let known = plan::Surroundings { authority_pem: parts.authority_pem.clone(), endpoint: parts.endpoint };
+    let known = plan::Cluster {
+        ca_pem: parts.authority_pem.clone(),
+        api_address: parts.endpoint.ip(),
+        api_port: parts.endpoint.port(),
+        api_service_ip: None,
+    };
     let executor: Arc<dyn Executor> = registry.clone();
     let control = |controller| {
         Control::new(controller, mirror.clone(), executor.clone(), parts.world.clone(), metrics.clone()).child()

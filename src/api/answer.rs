@@ -202,8 +202,7 @@ pub fn table_of(
 /// Writes a failure.
 pub fn failure(status: &Status, encoding: Encoding) -> Response<Body> {
     let bytes = Bytes::from(status.to_value().to_string());
-    let mut response =
-        encoded(bytes.clone(), encoding).unwrap_or_else(|_| self::response("application/json", bytes));
+    let mut response = encoded(bytes.clone(), encoding).unwrap_or_else(|_| self::response("application/json", bytes));
     *response.status_mut() = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Some(seconds) = status.retry_after_seconds {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

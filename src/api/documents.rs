@@ -1,38 +1,140 @@
 //! Paths that name no object: version, discovery, OpenAPI, health, metrics.
 
-use http::Response;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HOST, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
+use http::{HeaderMap, Response, StatusCode};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::body::Body;
-use super::service::{Incoming, Service};
-use super::{answer, health};
+use super::body::{self, Body};
+use super::service::{Incoming, Service, header};
+use super::{answer, health, negotiate};
 use crate::kube::status::Status;
+use crate::kube::{discovery, openapi};
 
 /// The version of Kubernetes that is spoken, and the server's own.
 const GIT_VERSION: &str = "v1.36.2+shoal";
+const JSON: &str = "application/json";
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// Documents that are made once.
+/// Documents that are made when first asked for and kept. Their number is bounded by the resource table: what names
+/// nothing is not kept.
 #[derive(Default)]
-pub struct Documents {}
+pub struct Documents(Mutex<BTreeMap<String, Document>>);
+
+#[derive(Clone)]
+struct Document {
+    bytes: Bytes,
+    etag: Arc<str>,
+}
+
+impl Documents {
+    fn get(&self, name: &str, make: impl FnOnce() -> Option<Value>) -> Result<Document, Status> {
+        if let Some(document) = self.0.lock().get(name) {
+            return Ok(document.clone());
+        }
+        let bytes = Bytes::from(make().ok_or_else(unknown)?.to_string());
+        let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        let document = Document { bytes, etag: format!("\"{hex}\"").into() };
+        self.0.lock().insert(name.to_owned(), document.clone());
+        Ok(document)
+    }
+}
 
 /// Serves a path that names no object.
 pub fn serve(service: &Service, path: &str, incoming: &Incoming) -> Result<Response<Body>, Status> {
     if !matches!(incoming.method.as_str(), "GET" | "HEAD") {
-        return Err(Status::new(
-            405,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-        ));
+        let why = "the server does not allow this method on the requested resource";
+        return Err(Status::new(405, "MethodNotAllowed", why));
     }
+    let headers = &incoming.headers;
     match path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().as_slice() {
-        ["version"] => Ok(answer::response("application/json", version().to_string())),
+        ["version"] => Ok(answer::response(JSON, version().to_string())),
         ["healthz" | "livez" | "readyz", ..] => {
             health::serve(path, &incoming.query, &service.registry, &service.readiness)
         }
         ["metrics"] => Ok(answer::response("text/plain; version=0.0.4; charset=utf-8", metrics(service))),
-        [] => Ok(answer::response("application/json", paths().to_string())),
-        _ => Err(Status::new(404, "NotFound", "the server could not find the requested resource")),
+        ["api"] if !aggregated(headers) => {
+            Ok(answer::response(JSON, discovery::core_versions(header(headers, &HOST)).to_string()))
+        }
+        ["openapi", "v3", place @ ..] if !place.is_empty() => openapi_v3(service, &place.join("/"), incoming),
+        [] => Ok(answer::response(JSON, paths().to_string())),
+        parts => document(service, parts, headers),
     }
+}
+
+/// Documents that a client may have already.
+fn document(service: &Service, parts: &[&str], headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    let kept = &service.documents;
+    let (kind, document) = match parts {
+        ["api"] => (AGGREGATED, kept.get("aggregated/api", || Some(discovery::aggregated(true)))?),
+        ["apis"] if aggregated(headers) => {
+            (AGGREGATED, kept.get("aggregated/apis", || Some(discovery::aggregated(false)))?)
+        }
+        ["apis"] => (JSON, kept.get("apis", || Some(discovery::groups()))?),
+        ["apis", group] => (JSON, kept.get(&format!("apis/{group}"), || discovery::group(group))?),
+        ["api", version] => (JSON, kept.get(&format!("api/{version}"), || discovery::resources("", version))?),
+        ["apis", group, version] => {
+            (JSON, kept.get(&format!("apis/{group}/{version}"), || discovery::resources(group, version))?)
+        }
+        ["openapi", "v2"] => {
+            negotiate::accepted(header(headers, &ACCEPT))?;
+            (JSON, kept.get("openapi/v2", || Some(openapi::v2()))?)
+        }
+        ["openapi", "v3"] => (JSON, kept.get("openapi/v3", || Some(openapi::v3_index()))?),
+        _ => return Err(unknown()),
+    };
+    Ok(cached(&document, kind, headers))
+}
+
+fn aggregated(headers: &HeaderMap) -> bool {
+    let first = negotiate::alternatives(header(headers, &ACCEPT)).into_iter().find(|one| one.media == JSON);
+    first.is_some_and(|one| {
+        one.parameter("as") == Some("APIGroupDiscoveryList") && one.parameter("g") == Some("apidiscovery.k8s.io")
+    })
+}
+
+/// The document, or 304 where the client has it.
+fn cached(document: &Document, kind: &'static str, headers: &HeaderMap) -> Response<Body> {
+    let known = header(headers, &IF_NONE_MATCH).split(',').any(|etag| etag.trim() == &*document.etag);
+    let mut response = answer::response(kind, document.bytes.clone());
+    if known {
+        *response.body_mut() = body::empty();
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    if let Ok(etag) = HeaderValue::from_str(&document.etag) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// A document of one group and version. A URL with the right hash never changes; one with another leads to that.
+fn openapi_v3(service: &Service, place: &str, incoming: &Incoming) -> Result<Response<Body>, Status> {
+    negotiate::accepted(header(&incoming.headers, &ACCEPT))?;
+    let document = service.documents.get(&format!("openapi/v3/{place}"), || openapi::v3(place))?;
+    let mut response = cached(&document, JSON, &incoming.headers);
+    let Some(asked) = incoming.query.get("hash") else { return Ok(response) };
+    let index = service.documents.get("openapi/v3", || Some(openapi::v3_index()))?;
+    let index: Value = serde_json::from_slice(&index.bytes).unwrap_or_default();
+    let url = index.get("paths").and_then(|paths| paths.get(place)?.get("serverRelativeURL")?.as_str());
+    if url.is_some_and(|url| url.ends_with(&format!("?hash={asked}"))) {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable, max-age=31536000"));
+        return Ok(response);
+    }
+    let mut moved = answer::typed(JSON, body::empty());
+    *moved.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let location = url.and_then(|url| HeaderValue::from_str(url).ok()).ok_or_else(unknown)?;
+    moved.headers_mut().insert(LOCATION, location);
+    Ok(moved)
+}
+
+fn unknown() -> Status {
+    Status::new(404, "NotFound", "the server could not find the requested resource")
 }
 
 fn version() -> Value {
@@ -43,7 +145,8 @@ fn version() -> Value {
 }
 
 fn paths() -> Value {
-    json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] })
+    let paths = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    json!({ "paths": paths })
 }
 
 fn metrics(service: &Service) -> String {

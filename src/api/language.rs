@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::kube::resource::{self, Resource};
 use crate::kube::schema::{self, Fault};
 use crate::kube::status::{Cause, Status};
-use crate::kube::{default, events, strategy};
+use crate::kube::{default, events, strategy, validate};
 use crate::model::{Timestamp, Uid};
 use crate::plan::command::Propagation;
 
@@ -103,13 +103,13 @@ pub fn deletion(
 }
 
 /// What is wrong with a new object.
-pub fn validate_create(_resource: &Resource, _object: &Value) -> Vec<Cause> {
-    Vec::new()
+pub fn validate_create(resource: &Resource, object: &Value) -> Vec<Cause> {
+    validate::create(resource, object)
 }
 
 /// What is wrong with a new version of an object.
-pub fn validate_update(_resource: &Resource, _sub: Option<&str>, _old: &Value, _new: &Value) -> Vec<Cause> {
-    Vec::new()
+pub fn validate_update(resource: &Resource, subresource: Option<&str>, old: &Value, new: &Value) -> Vec<Cause> {
+    validate::update(resource, subresource, old, new)
 }
 
 /// From the face that a client wrote to the one that is stored.

@@ -121,7 +121,8 @@ impl Listeners {
         service.stop.cancel();
         service.sessions.close();
         tasks.close();
-        let _ = tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(tasks.wait(), service.sessions.wait()) }).await;
+        let _ =
+            tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(tasks.wait(), service.sessions.wait()) }).await;
     }
 
     async fn accept(&self, shutdown: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {

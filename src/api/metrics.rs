@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -41,7 +42,7 @@ struct Timed {
 /// All counts of one API.
 #[derive(Clone)]
 pub struct Metrics {
-    registry: Arc<Registry>,
+    registry: Arc<RwLock<Registry>>,
     requests: Family<Labels, Counter<u64, AtomicU64>>,
     durations: Family<Timed, Histogram>,
     in_flight: Gauge<i64, AtomicI64>,
@@ -69,7 +70,12 @@ impl Metrics {
         registry.register("apiserver_request_duration_seconds", text, Family::clone(&durations));
         registry.register("apiserver_current_inflight_requests", "Requests being served", Gauge::clone(&in_flight));
         registry.register("apiserver_longrunning_requests", "Watches and streams being served", Gauge::clone(&watches));
-        Self { registry: Arc::new(registry), requests, durations, in_flight, watches }
+        Self { registry: Arc::new(RwLock::new(registry)), requests, durations, in_flight, watches }
+    }
+
+    /// Lets another part of the node add its own counts.
+    pub fn extend(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.write());
     }
 
     /// Counts a request while it is served.
@@ -95,7 +101,7 @@ impl Metrics {
     pub fn text(&self, more: &[(&str, &str, f64)]) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail.
-        let _ = encode(&mut out, &self.registry);
+        let _ = encode(&mut out, &self.registry.read());
         let mut text = out.trim_end_matches("# EOF\n").to_owned();
         for (name, help, value) in more {
             let _ = write!(text, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n");

@@ -60,7 +60,7 @@ pub struct Service {
     /// Sessions that have left the request path.
     pub sessions: TaskTracker,
     authorizer: Arc<dyn Authorizer>,
-    documents: documents::Documents,
+    pub(super) documents: documents::Documents,
     in_flight: Semaphore,
     pub(super) streams: Arc<Semaphore>,
     causes: AtomicU64,

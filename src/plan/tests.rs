@@ -147,7 +147,10 @@ impl Cluster {
                 return;
             }
         }
-        panic!("controllers do not come to rest; last writes: {:#?}", self.writes.iter().rev().take(12).collect::<Vec<_>>());
+        panic!(
+            "controllers do not come to rest; last writes: {:#?}",
+            self.writes.iter().rev().take(12).collect::<Vec<_>>()
+        );
     }
 
     pub(super) fn settle(&mut self, controllers: &[&dyn Controller]) {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use self::frame::{HEADER_LEN, Header, Kind, RECORD_LEN, Record, UNIT_LEN, Unit};
-use self::index::{Index, Slot};
+use self::index::{Gap, Index, Slot};
 use super::Error;
 use crate::world::disk::{Disk, DiskFile};
 
@@ -90,7 +90,7 @@ impl Log {
         self.tail.write_at(self.offset, &bytes)?;
         for (record, start) in records.iter().zip(starts) {
             let offset = self.offset + (start + RECORD_LEN) as u64;
-            self.take(record, offset).map_err(|()| io::Error::other("an entry does not follow the last one"))?;
+            self.take(record, offset).map_err(|Gap| io::Error::other("an entry does not follow the last one"))?;
         }
         let mut index = self.index.lock();
         index.committed = index.committed.max(committed);
@@ -99,7 +99,7 @@ impl Log {
         Ok(())
     }
 
-    fn take(&mut self, record: &Record, offset: u64) -> Result<(), ()> {
+    fn take(&mut self, record: &Record, offset: u64) -> Result<(), Gap> {
         self.index.lock().take(record, self.header.sequence, offset)?;
         if let (Kind::Entry, Some(segment)) = (record.kind, self.segments.last_mut()) {
             segment.highest = segment.highest.max(Some(record.place.index));

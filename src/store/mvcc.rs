@@ -1,5 +1,6 @@
 //! The multi-version map: every object's retained versions and the ordered history of changes. Pure and in memory.
 
+mod splice;
 #[cfg(test)]
 mod tests;
 
@@ -7,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-
+pub use self::splice::is_valid;
+use self::splice::spliced;
 use super::handle::Page;
 use super::mutant::mutant;
 use super::{Action, Change, ChangeKind, Error, Expect, Op, Record, Txn};
@@ -344,41 +345,6 @@ impl Mvcc {
     pub fn oldest_change(&self) -> Option<Revision> {
         self.history.front().map(|change| change.revision())
     }
-}
-
-/// Whether a transaction can be applied at all: bounds, one operation per key, splice within the value.
-pub fn is_valid(txn: &Txn) -> bool {
-    let mut keys: Vec<&ObjectKey> = txn.ops.iter().map(|op| &op.key).collect();
-    keys.sort_unstable();
-    let unique = keys.iter().zip(keys.iter().skip(1)).all(|(a, b)| a != b);
-    let spliced = txn.ops.iter().all(|op| match &op.action {
-        Action::Put { value, splice } => *splice as usize <= value.len(),
-        Action::Delete | Action::Check => true,
-    });
-    txn.ops.len() <= Txn::MAX_OPS && unique && spliced
-}
-
-impl Record {
-    /// This version as its deletion's change carries it.
-    fn deleted_at(&self, revision: Revision) -> Self {
-        let digits = decimal_len(self.modified);
-        let value = spliced(&self.value, self.splice as usize, digits, revision);
-        Self { modified: revision, value, ..self.clone() }
-    }
-}
-
-/// `value` with the `old` bytes at `at` replaced by the revision's digits.
-fn spliced(value: &Bytes, at: usize, old: usize, revision: Revision) -> Bytes {
-    let digits = revision.to_string();
-    let mut out = BytesMut::with_capacity(value.len() + digits.len());
-    out.extend_from_slice(value.get(..at).unwrap_or(value));
-    out.extend_from_slice(digits.as_bytes());
-    out.extend_from_slice(value.get(at + old..).unwrap_or_default());
-    out.freeze()
-}
-
-fn decimal_len(revision: Revision) -> usize {
-    revision.0.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
 fn weight(change: &Change) -> u64 {

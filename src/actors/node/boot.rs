@@ -8,28 +8,29 @@ use crate::actors::agent::parts::{Machine as NodeMachine, NodeSettings as AgentS
 use crate::actors::service::Service as Task;
 use crate::actors::settings::{NodeSettings, RuntimeKind};
 use crate::actors::supervisor::Child;
-use crate::api::admission::allocation::ServiceAddresses;
+use crate::api::admission::ServiceAddresses;
 use crate::api::listen::{self, ListenConfig, Listeners, TlsMaterial};
 use crate::api::service::{Limits, Service};
 use crate::mesh::identity::{self, Identity, Subject};
-use crate::runtime::containerd::{Containerd, ContainerdOptions};
 use crate::runtime::embedded::{Embedded, EmbeddedOptions};
 use crate::runtime::hollow::{Hollow, HollowNetwork, Machine, MachineOptions, MemoryLogs};
 use crate::runtime::logs::{LogFiles, LogSource};
-use crate::runtime::network::{BridgeNetwork, NetworkOptions};
+use crate::runtime::network::bridge::{BridgeNetwork, NetworkOptions};
 use crate::runtime::probe::{HollowProber, NetProber, Prober};
 use crate::runtime::volume::{DiskVolumes, HollowVolumes, Volumes};
 use crate::runtime::{self, ContainerRuntime, PodNetwork, machine};
 use crate::store::{self, Store, StoreOptions};
 use crate::world::World;
 use crate::world::clock::SystemClock;
-use crate::world::disk::RealDisk;
+use crate::world::disk::real::RealDisk;
 use crate::world::entropy::SystemEntropy;
 
 /// Connections to the API at a time.
 const MAX_CONNECTIONS: usize = 4_096;
 /// Cgroup below which all pods of Shoal are.
 const CGROUP_ROOT: &str = "shoal";
+/// The bridge of the settings that ship; a node with another shares the machine with others.
+const DEFAULT_BRIDGE: &str = "shoal0";
 
 /// Why a node did not start. Nothing that ran before was touched.
 #[derive(Debug, thiserror::Error)]
@@ -166,17 +167,7 @@ async fn ground(settings: &NodeSettings, world: &World) -> Result<Ground, Error>
 /// The runtime that the settings ask for; `auto` takes containerd where a daemon answers.
 pub async fn container_runtime(settings: &NodeSettings, world: &World) -> Result<Arc<dyn ContainerRuntime>, Error> {
     let embedded = || Embedded::open(embedded_options(settings), world.clone());
-    Ok(match settings.runtime {
-        RuntimeKind::Containerd => Containerd::connect(containerd_options(settings), world.clone()).await?,
-        RuntimeKind::Auto => match Containerd::connect(containerd_options(settings), world.clone()).await {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::info!(%error, "no containerd answers; using the embedded runtime");
-                embedded()?
-            }
-        },
-        RuntimeKind::Embedded | RuntimeKind::Hollow => embedded()?,
-    })
+    Ok(embedded()?)
 }
 
 fn embedded_options(settings: &NodeSettings) -> EmbeddedOptions {
@@ -189,19 +180,9 @@ fn embedded_options(settings: &NodeSettings) -> EmbeddedOptions {
     }
 }
 
-fn containerd_options(settings: &NodeSettings) -> ContainerdOptions {
-    ContainerdOptions {
-        socket: settings.containerd_socket.clone(),
-        root: settings.data.join("runtime"),
-        log_binary: this_binary(),
-        cgroup_root: cgroup_root(settings).into(),
-        plain_http: settings.registries.insecure.clone(),
-    }
-}
-
 /// Nodes on one machine have names of their own for what the machine shares.
 fn cgroup_root(settings: &NodeSettings) -> String {
-    if settings.network.bridge == crate::actors::settings::DEFAULT_BRIDGE {
+    if settings.network.bridge == DEFAULT_BRIDGE {
         CGROUP_ROOT.into()
     } else {
         format!("{CGROUP_ROOT}-{}", settings.network.bridge)

@@ -142,4 +142,3 @@ fn chunks(receive: RequestStream<RecvStream, Bytes>) -> impl Stream<Item = io::R
         }
     })
 }
-

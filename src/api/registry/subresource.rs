@@ -70,7 +70,13 @@ impl Registry {
     }
 
     /// Deletes a pod, as an `Eviction` asks.
-    pub async fn evict(&self, caller: &Caller, place: &Place<'_>, body: &Value, dry_run: bool) -> Result<Deleted, Status> {
+    pub async fn evict(
+        &self,
+        caller: &Caller,
+        place: &Place<'_>,
+        body: &Value,
+        dry_run: bool,
+    ) -> Result<Deleted, Status> {
         let asked = body.get("deleteOptions").cloned().unwrap_or_default();
         let mut options = DeleteOptions::read(&crate::api::query::Query::default(), &asked)?;
         options.dry_run |= dry_run;

@@ -1,5 +1,6 @@
 //! The request path as clients see it: requests in, answers out, on a real store.
 
+mod documents;
 mod objects;
 mod watches;
 
@@ -61,11 +62,8 @@ impl NodeGateway for Nowhere {
 impl Api {
     pub async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let world = World {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SeededEntropy::new(7)),
-            disk: Arc::new(RealDisk),
-        };
+        let world =
+            World { clock: Arc::new(SystemClock), entropy: Arc::new(SeededEntropy::new(7)), disk: Arc::new(RealDisk) };
         let store = Store::open(StoreOptions::new(dir.path(), "n1"), world.clone()).await.unwrap();
         let registry = Registry::new(store, world, standard(ServiceAddresses::default()));
         let service = Service::new(registry, Arc::new(Nowhere), Arc::new(BuiltIn), &Limits::default());
@@ -145,8 +143,8 @@ impl Lines {
                     return events;
                 }
             }
-            let wait = std::time::Duration::from_secs(20);
-            let frame = tokio::time::timeout(wait, self.body.frame()).await.expect("an event in time");
+            let wait = std::time::Duration::from_secs(5);
+            let frame = tokio::time::timeout(wait, self.body.frame()).await.unwrap_or_else(|_| panic!("after {events:?}"));
             let Some(frame) = frame else { return events };
             self.rest.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap());
         }

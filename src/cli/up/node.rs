@@ -1,16 +1,21 @@
 //! The node as `shoal up` drives it.
 
+use crate::actors::node::{Node, boot};
 use crate::actors::settings::NodeSettings;
 use crate::cli::failure::Failure;
 
 /// A started node.
 pub struct RunningNode {
+    node: Node,
+    name: String,
     url: String,
 }
 
 /// Starts the node's tree.
 pub async fn start(settings: NodeSettings) -> Result<RunningNode, Failure> {
-    Err(Failure::new(format!("this build cannot run a node (asked for {})", settings.name)))
+    let url = boot::url(&settings);
+    let node = boot::start(&settings).await?;
+    Ok(RunningNode { node, name: settings.name, url })
 }
 
 impl RunningNode {
@@ -21,16 +26,18 @@ impl RunningNode {
 
     /// Waits until the node is Ready. Cancel-safe.
     pub async fn ready(&self) -> Result<(), Failure> {
-        std::future::pending().await
+        self.node.ready(&self.name).await.map_err(Failure::from)
     }
 
     /// Waits until the node fails. Cancel-safe.
     pub async fn failed(&self) -> Failure {
-        std::future::pending().await
+        self.node.failed().await;
+        Failure::new("the node cannot go on; its log says why. Containers keep running: start it again with `shoal up`")
     }
 
     /// Stops the process's part; containers go on.
     pub async fn stop(self) -> Result<(), Failure> {
+        self.node.stop().await;
         Ok(())
     }
 }

@@ -6,13 +6,19 @@ use super::{Fields, existing, items, part, put, put_over_zero};
 
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
+/// The two classes that every cluster has, with their priorities.
+const SYSTEM_CLASSES: [(&str, i64); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+
 /// A pod: its spec as in a template, and what only a pod itself gets.
 pub(super) fn pod(object: &mut Fields) {
     part(object, "status");
     let Some(spec) = part(object, "spec") else { return };
     self::spec(spec);
     put(spec, "enableServiceLinks", true);
-    put(spec, "priority", 0);
+    let class = spec.get("priorityClassName").and_then(Value::as_str).unwrap_or_default();
+    let priority = SYSTEM_CLASSES.iter().find(|(name, _)| *name == class).map_or(0, |(_, priority)| *priority);
+    put(spec, "priority", priority);
     put(spec, "preemptionPolicy", "PreemptLowerPriority");
     let host_network = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for list in ["initContainers", "containers"] {

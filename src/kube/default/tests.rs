@@ -97,6 +97,7 @@ fn parts_of_pods_get_their_defaults() {
         json!({ "containerPort": 80, "hostPort": 80, "protocol": "TCP" }),
     );
     check(json!({ "serviceAccount": "old" }), "/serviceAccountName", "old".into());
+    check(json!({ "priorityClassName": "system-node-critical" }), "/priority", 2_000_001_000.into());
 }
 
 #[test]

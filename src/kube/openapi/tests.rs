@@ -57,3 +57,21 @@ fn facts_and_descriptions_reach_the_documents() {
     let spec = &v3["components"]["schemas"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"];
     assert_eq!(spec["allOf"][0]["$ref"], "#/components/schemas/io.k8s.api.core.v1.PodSpec");
 }
+
+#[test]
+fn the_protobuf_form_has_fields_where_its_readers_look_for_them() {
+    let document = serde_json::json!({
+        "swagger": "2.0", "info": {}, "paths": {},
+        "definitions": { "a": { "type": "object", "x-b": [1] } },
+    });
+    let inner: &[u8] = &[
+        0xb2, 0x01, 8, 0x0a, 6, b'o', b'b', b'j', b'e', b'c', b't', // 22: type { 1: "object" }
+        0xfa, 0x01, 12, 0x0a, 3, b'x', b'-', b'b', 0x12, 5, 0x12, 3, b'[', b'1',
+        b']', // 31: { name, any { 2: yaml } }
+    ];
+    let mut want: Vec<u8> = vec![0x0a, 3, b'2', b'.', b'0', 0x12, 0, 0x42, 0];
+    let length = u8::try_from(inner.len()).unwrap();
+    want.extend([0x4a, length + 7, 0x0a, length + 5, 0x0a, 1, b'a', 0x12, length]);
+    want.extend(inner);
+    assert_eq!(protobuf::encode(&document), want);
+}

@@ -47,11 +47,14 @@ impl Trace {
     fn settle(&mut self) {
         let bounds = self.bounds;
         self.cluster.settle_with(&[&Deployments, &ReplicaSets], |cluster| {
-            let pods = cluster.list(id::PODS);
-            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            assert!(pods.len() <= bounds.0, "{} pods, at most {} allowed", pods.len(), bounds.0);
+            let sets = cluster.list(id::REPLICA_SETS);
+            let asked: u64 = sets.iter().filter_map(|set| set["spec"]["replicas"].as_u64()).sum();
+            let ready = cluster.list(id::PODS).iter().filter(|pod| is_ready(pod)).count();
+            assert!(asked <= bounds.0 as u64, "{asked} pods asked for, at most {} allowed", bounds.0);
             assert!(ready >= bounds.1, "{ready} ready, at least {} asked", bounds.1);
         });
+        let pods = self.cluster.names(id::PODS).len();
+        assert!(pods <= bounds.0, "{pods} pods, at most {} allowed", bounds.0);
     }
 
     /// Makes pods ready one at a time until nothing moves.
@@ -66,7 +69,10 @@ impl Trace {
 
     fn unready(&self) -> Vec<String> {
         let pods = self.cluster.list(id::PODS);
-        pods.iter().filter(|pod| !is_ready(pod)).map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+        pods.iter()
+            .filter(|pod| !is_ready(pod))
+            .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     fn set_image(&mut self, image: &str) {
@@ -253,6 +259,7 @@ fn scaling_in_the_middle_of_a_rollout_keeps_the_shares() {
     let mut trace = Trace::start(10, rolling(json!(3), json!(2)), (13, 0));
     trace.set_image("v2");
     trace.settle();
+    trace.bounds = (26, 0);
     let sizes = |trace: &Trace| {
         let mut sizes: Vec<i64> =
             trace.cluster.list(id::REPLICA_SETS).iter().map(|set| set["spec"]["replicas"].as_i64().unwrap()).collect();
@@ -260,7 +267,6 @@ fn scaling_in_the_middle_of_a_rollout_keeps_the_shares() {
         sizes
     };
     assert_eq!(sizes(&trace), [5, 8]);
-    trace.bounds = (26, 0);
     trace.cluster.edit(&trace.key.clone(), |body| body["spec"]["replicas"] = 15.into());
     trace.settle();
     assert_eq!(sizes(&trace), [7, 11]);

@@ -13,7 +13,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigHandler, SigSet, Signal, SigmaskHow, signal, sigprocmask};
 use nix::unistd::{ForkResult, fork, pipe2};
 
 use super::executor::{PREFIX, Program};
@@ -45,9 +45,7 @@ fn in_child(report: &OwnedFd, work: impl FnOnce() -> Result<Started, String>) ->
     match unsafe { fork() }? {
         ForkResult::Parent { .. } => Ok(()),
         ForkResult::Child => {
-            let told = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
-                .map_err(|error| error.to_string())
-                .and_then(|()| work());
+            let told = default_signals().map_err(|error| error.to_string()).and_then(|()| work());
             let (reply, master) = match told {
                 Ok((pid, master)) => (Reply::Running(pid), master),
                 Err(reason) => (Reply::Failed(reason), None),
@@ -59,6 +57,13 @@ fn in_child(report: &OwnedFd, work: impl FnOnce() -> Result<Started, String>) ->
             unsafe { nix::libc::_exit(code) }
         }
     }
+}
+
+/// What a program expects: nothing blocked, and the end of a pipe ends its writer (Rust programs ignore that signal).
+fn default_signals() -> nix::Result<()> {
+    // SAFETY: no handler runs; the signal's disposition only changes.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }
 
 fn start_here(start: &Start, stdio: Option<Stdio>) -> Result<Started, String> {

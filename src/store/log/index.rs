@@ -19,6 +19,10 @@ pub struct Slot {
     pub len: u32,
 }
 
+/// An entry does not follow the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap;
+
 /// The durable log as a value: what a restart would find.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
@@ -32,8 +36,11 @@ pub struct Index {
 }
 
 impl Index {
-    /// Takes in one durable record. `Err` where it does not follow from those before it.
-    pub fn take(&mut self, record: &Record, segment: u64, offset: u64) -> Result<(), ()> {
+    /// Takes in one durable record.
+    ///
+    /// # Errors
+    /// [`Gap`]; nothing was taken in then.
+    pub fn take(&mut self, record: &Record, segment: u64, offset: u64) -> Result<(), Gap> {
         match record.kind {
             Kind::Vote => self.vote = Some(record.payload.clone()),
             Kind::Truncate => self.truncate(record.place.index),
@@ -45,9 +52,9 @@ impl Index {
             }
             Kind::Entry => {
                 if self.last().is_some_and(|last| last.index + 1 != record.place.index) {
-                    return Err(());
+                    return Err(Gap);
                 }
-                let len = u32::try_from(record.payload.len()).map_err(|_| ())?;
+                let len = u32::try_from(record.payload.len()).map_err(|_| Gap)?;
                 self.slots.push_back(Slot { place: record.place, segment, offset, len });
             }
         }

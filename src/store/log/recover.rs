@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::frame::{self, BadHeader, HEADER_LEN, Header, UNIT_MAGIC};
-use super::index::Index;
+use super::index::{Gap, Index};
 use super::{Log, SPARE, Segment, segment_path};
 use crate::store::{Error, disk_error};
 use crate::world::disk::{Disk, DiskFile};
@@ -49,12 +49,14 @@ fn create(disk: &Arc<dyn Disk>, dir: &Path, segment_bytes: u64, salt: u64) -> Re
     make().map_err(|error| disk_error(&error))
 }
 
-fn replay(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, found: Vec<Found>) -> Result<Log, Error> {
+fn replay(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, found: Vec<(PathBuf, u64)>) -> Result<Log, Error> {
     let mut index = Index::default();
     let mut segments = Vec::with_capacity(found.len());
     let mut tail = None;
     let count = found.len();
-    for (at, segment) in found.into_iter().enumerate() {
+    // One at a time: a log may be larger than memory should be.
+    for (at, (path, sequence)) in found.into_iter().enumerate() {
+        let segment = load(&*disk, path, sequence)?;
         let mut entry = Segment { sequence: segment.header.sequence, highest: None };
         let end = scan(&segment, at + 1 == count, &mut index, &mut entry)?;
         segments.push(entry);
@@ -116,7 +118,7 @@ fn scan(found: &Found, last: bool, index: &mut Index, entry: &mut Segment) -> Re
         for (offset, record) in &unit.records {
             index
                 .take(record, found.header.sequence, (at + offset) as u64)
-                .map_err(|()| damaged(&found.path, "an entry does not follow the one before it"))?;
+                .map_err(|Gap| damaged(&found.path, "an entry does not follow the one before it"))?;
             if record.kind == frame::Kind::Entry {
                 entry.highest = entry.highest.max(Some(record.place.index));
             }
@@ -160,10 +162,10 @@ fn unit_follows(found: &Found, at: usize) -> bool {
     false
 }
 
-/// The segments in order. A last one that was never finished is not there yet.
-fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, Error> {
+/// The segments' names and numbers, in order.
+fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<(PathBuf, u64)>, Error> {
     let names = disk.list(dir).map_err(|error| disk_error(&error))?;
-    let mut found: Vec<Found> = Vec::new();
+    let mut found: Vec<(PathBuf, u64)> = Vec::new();
     for path in names {
         if path.file_name().is_some_and(|name| name == SPARE) {
             continue;
@@ -171,10 +173,10 @@ fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, Error> {
         let Some(sequence) = sequence_of(&path) else {
             return Err(damaged(&path, "this is not a file of the log"));
         };
-        if found.last().is_some_and(|before| before.header.sequence + 1 != sequence) {
+        if found.last().is_some_and(|(_, before)| before + 1 != sequence) {
             return Err(damaged(&segment_path(dir, sequence - 1), "the segment is missing"));
         }
-        found.push(load(disk, path, sequence)?);
+        found.push((path, sequence));
     }
     Ok(found)
 }

@@ -1,5 +1,6 @@
 //! Tests of the map against a naive model.
 
+use bytes::Bytes;
 use rand::{Rng as _, SeedableRng};
 
 use super::*;

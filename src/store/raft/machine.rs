@@ -92,11 +92,11 @@ impl Machine {
         }
     }
 
-    fn image(&self) -> Result<(Image, Applied), StorageError> {
+    fn image(&self) -> Result<(Image, Applied), Error> {
         let state = self.state.read();
         let applied = self.applied.lock().clone();
         let mut image = state.image();
-        image.consensus = rmp_serde::to_vec(&applied).map_err(|error| StorageIOError::read_state_machine(&error))?;
+        image.consensus = rmp_serde::to_vec(&applied).map_err(|_| Error::Unavailable)?;
         Ok((image, applied))
     }
 
@@ -106,7 +106,7 @@ impl Machine {
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`]; the last persisted state is still there.
     pub async fn prepare(&self) -> Result<u64, Error> {
-        let (image, applied) = self.image().map_err(|_| Error::Unavailable)?;
+        let (image, applied) = self.image()?;
         let (image, bytes) = self.persist(image).await?;
         *self.prepared.lock() = Some(snapshot(image, applied));
         Ok(bytes)
@@ -206,7 +206,7 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
-        let (image, applied) = self.image()?;
+        let (image, applied) = self.image().map_err(|error| StorageIOError::read_state_machine(&error))?;
         Ok(applied.last.map(|_| snapshot(image, applied)))
     }
 }
@@ -216,7 +216,7 @@ impl RaftSnapshotBuilder<Types> for Machine {
         if let Some(prepared) = self.prepared.lock().take() {
             return Ok(prepared);
         }
-        let (image, applied) = self.image()?;
+        let (image, applied) = self.image().map_err(|error| StorageIOError::read_state_machine(&error))?;
         let (image, _) = self.persist(image).await.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
         Ok(snapshot(image, applied))
     }

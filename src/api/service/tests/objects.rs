@@ -55,7 +55,12 @@ async fn what_is_wrong_is_refused_with_its_code_and_reason() {
     ];
     for (method, path, sent, code, reason) in cases {
         let reply = api.with(method, &path, &[("content-type", "application/json")], sent).await;
-        assert_eq!((reply.code, reply.body["reason"].as_str()), (code, Some(reason)), "{method} {path}: {}", reply.text);
+        assert_eq!(
+            (reply.code, reply.body["reason"].as_str()),
+            (code, Some(reason)),
+            "{method} {path}: {}",
+            reply.text
+        );
         assert_eq!(reply.body["kind"], "Status");
     }
 }
