@@ -145,7 +145,8 @@ fn version() -> Value {
 }
 
 fn paths() -> Value {
-    let paths = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    let paths =
+        ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
     json!({ "paths": paths })
 }
 

@@ -70,19 +70,30 @@ pub fn lines(events: Events, style: Style) -> impl Stream<Item = io::Result<Byte
 impl State {
     /// The next lines: one event, and what can be had after it without waiting.
     async fn chunk(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
         let mut out = BytesMut::new();
-        while !self.ended && (out.is_empty() || (self.events.is_ready() && out.len() < CHUNK_BYTES)) {
-            match self.next().await {
-                Next::End => self.ended = true,
-                Next::Failed(status) => self.fail(&mut out, &status),
-                Next::Event(event) => {
-                    if let Err(status) = self.line(&mut out, &event) {
-                        self.fail(&mut out, &status);
-                    }
+        let mut next = Some(self.next().await);
+        while let Some(found) = next {
+            self.put(&mut out, found);
+            let more = !self.ended && out.len() < CHUNK_BYTES;
+            next =
+                more.then(|| self.events.ready()).flatten().map(|event| event.map_or_else(Next::Failed, Next::Event));
+        }
+        (!out.is_empty()).then(|| out.freeze())
+    }
+
+    fn put(&mut self, out: &mut BytesMut, found: Next) {
+        match found {
+            Next::End => self.ended = true,
+            Next::Failed(status) => self.fail(out, &status),
+            Next::Event(event) => {
+                if let Err(status) = self.line(out, &event) {
+                    self.fail(out, &status);
                 }
             }
         }
-        (!out.is_empty()).then(|| out.freeze())
     }
 
     async fn next(&mut self) -> Next {

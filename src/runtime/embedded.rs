@@ -2,13 +2,15 @@
 //!
 //! This side holds no state that matters: a pod is a directory (`layout.rs`) with a shim (`crate::runtime::shim`) that
 //! listens in it, so a restarted node finds everything again by looking. `client.rs` talks to shims, `zygote.rs` gets new
-//! ones, `bundle.rs` prepares containers, `exec.rs` wires up further processes; this file is the [`ContainerRuntime`].
+//! ones, `bundle.rs` prepares containers, `pull.rs` takes
+//! images in, `exec.rs` wires up further processes; this file is the [`ContainerRuntime`].
 
 mod bundle;
 mod client;
 mod exec;
 mod host;
 mod layout;
+mod pull;
 mod zygote;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::images::registry::Remote;
 use super::images::store::ImageStore;
 use super::oci::Host;
 use super::shim::wire::{Reply, Request};
@@ -49,6 +52,7 @@ pub struct Embedded {
     zygote: zygote::Zygote,
     cgroup_root: PathBuf,
     host: Host,
+    plain_http: Vec<String>,
     world: World,
 }
 
@@ -62,7 +66,8 @@ impl Embedded {
         let layout = Layout::open(&options.root, &options.run)?;
         let zygote = zygote::Zygote::new(options.shim_binary, options.cgroup_root.join("shims"));
         let host = host::read(cgroup::is_v2());
-        Ok(Arc::new(Self { layout, images, zygote, cgroup_root: options.cgroup_root, host, world }))
+        let EmbeddedOptions { cgroup_root, plain_http, .. } = options;
+        Ok(Arc::new(Self { layout, images, zygote, cgroup_root, host, plain_http, world }))
     }
 
     /// The pod's shim's answer; `None` where there is no shim.
@@ -144,8 +149,10 @@ impl ContainerRuntime for Embedded {
         Ok(format!("embedded://{}", env!("CARGO_PKG_VERSION")))
     }
 
-    async fn pull(&self, reference: &str, _auth: Option<&PullAuth>) -> Result<Image, Error> {
-        Err(Error::Pull { reference: reference.to_owned(), reason: "not found".to_owned() })
+    async fn pull(&self, reference: &str, auth: Option<&PullAuth>) -> Result<Image, Error> {
+        let remote = Remote::open(reference, auth, &self.plain_http).await?;
+        let _ingest = self.images.ingest();
+        pull::take(&self.images, reference, remote).await
     }
 
     async fn image(&self, reference: &str) -> Result<Option<Image>, Error> {

@@ -8,7 +8,9 @@ pub mod archive;
 mod entry;
 pub mod layer;
 pub mod reference;
+pub mod registry;
 pub mod store;
+pub mod toolbox;
 
 use serde::Deserialize;
 

@@ -46,6 +46,12 @@ fn layer() -> Vec<u8> {
 
 fn put<W: std::io::Write>(archive: &mut tar::Builder<W>, name: &str, mode: u32, bytes: &[u8]) {
     let mut header = tar::Header::new_gnu();
-    (header.set_size(bytes.len() as u64), header.set_uid(0), header.set_gid(0), header.set_mode(mode), header.set_mtime(0));
+    (
+        header.set_size(bytes.len() as u64),
+        header.set_uid(0),
+        header.set_gid(0),
+        header.set_mode(mode),
+        header.set_mtime(0),
+    );
     archive.append_data(&mut header, name, bytes).unwrap();
 }

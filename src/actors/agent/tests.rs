@@ -303,8 +303,11 @@ async fn a_changed_config_map_reaches_its_volume() {
     bench.pass(1).await;
     assert_eq!(bench.line("web"), "Pending ready=False restarts=0 ContainerCreating");
     bench.api.put(map.clone(), body("one"));
-    bench.pass(30).await;
+    bench.pass(1).await;
     assert_eq!(bench.line("web"), "Running ready=True restarts=0 running");
+    assert!(bench.api.events().contains(
+        &"web FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"settings\" not found".to_owned()
+    ));
     bench.api.put(map, body("two"));
     bench.pass(1).await;
     let volume = format!("{:?}", bench.volumes.volume("uid-web", "v"));

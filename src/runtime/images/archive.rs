@@ -153,7 +153,13 @@ fn docker(files: &Files) -> io::Result<Vec<Packed>> {
 pub struct Descriptor {
     /// `sha256:...`.
     pub digest: String,
-    /// What it describes.
+    /// Bytes.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// What it is.
+    #[serde(default, rename = "mediaType")]
+    pub media_type: String,
+    /// The machine that it is for.
     #[serde(default)]
     pub platform: Option<Platform>,
     #[serde(default)]
