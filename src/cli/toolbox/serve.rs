@@ -84,7 +84,7 @@ fn answer_requests(stream: &TcpStream, answer: &Answer) -> io::Result<()> {
             if status < 400 { "OK" } else { "Not OK" },
             body.len()
         )?;
-        println!("{} {request} {status}", peer.ip());
+        println!("{} {request} {status}", peer.ip().to_canonical());
     }
     Ok(())
 }
