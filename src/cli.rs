@@ -19,11 +19,13 @@ mod logging;
 mod logs;
 mod preflight;
 pub mod settings;
+mod sim;
 mod started;
 mod status;
 mod toolbox;
 mod up;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -34,10 +36,7 @@ use failure::Failure;
 /// Runs the command line and says how the process should end: 0 done, 1 failed, 2 mistyped.
 pub fn run() -> ExitCode {
     let typed: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = toolbox::called_by_name(&typed).or_else(|| toolbox::called_as_command(&typed)) {
-        return code;
-    }
-    if let Some(code) = crate::runtime::hidden_command(typed.get(1..).unwrap_or_default()) {
+    if let Some(code) = before_clap(&typed) {
         return code;
     }
     let arguments = match Arguments::try_parse() {
@@ -51,6 +50,16 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
+}
+
+/// What must find no other thread and nothing of a node set up: programs of the toolbox, by the name of the process or
+/// as `shoal toolbox`, and the commands that this binary gives itself.
+fn before_clap(typed: &[OsString]) -> Option<ExitCode> {
+    let (called, rest) = typed.split_first()?;
+    toolbox::by_name(called, rest).or_else(|| match rest {
+        [word, rest @ ..] if word == "toolbox" => Some(toolbox::run(rest)),
+        _ => crate::runtime::hidden_command(rest),
+    })
 }
 
 /// `shoal get pods | head` shall end as other programs do, not with a panic. Sockets do not raise the signal.
@@ -76,6 +85,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Exec(flags) => exec::run(&flags),
         Command::Delete(flags) => delete::run(&flags),
         Command::Image(flags) => image::run(&flags),
+        Command::Sim(flags) => sim::run(&flags),
         Command::Status(flags) => status::run(&flags),
         // Caught before: the toolbox reads its own arguments.
         Command::Toolbox => Ok(ExitCode::SUCCESS),

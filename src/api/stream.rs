@@ -17,7 +17,7 @@ use crate::kube::status::Status;
 use crate::world::World;
 
 /// How often a quiet watch is told how far it has come.
-pub const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+pub const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
 /// How many bytes of events are gathered before they are handed to the connection.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -38,7 +38,7 @@ pub struct Style {
     /// Ends every watch when the process stops.
     pub stop: CancellationToken,
     /// Counts the watch while it lasts.
-    pub _held: Held,
+    pub held: Held,
 }
 
 struct State {
@@ -63,6 +63,7 @@ pub fn lines(events: Events, style: Style) -> impl Stream<Item = io::Result<Byte
     let state = State { events, style, headers_sent: false, ended: false, deadline, bookmark };
     futures::stream::unfold(state, |mut state| async move {
         let chunk = state.chunk().await?;
+        let _still_counted = &state.style.held;
         Some((Ok(chunk), state))
     })
 }

@@ -44,6 +44,8 @@ pub enum Command {
     Image(ImageFlags),
     /// Small programs of the built-in image (`shoal toolbox` lists them)
     Toolbox,
+    /// Run a whole node in one deterministic thread, with faults, and judge it
+    Sim(SimFlags),
     /// Print the version
     Version,
 }
@@ -307,4 +309,21 @@ pub struct DownFlags {
     /// Remove the data directory too: the cluster and everything in it
     #[arg(long)]
     pub purge: bool,
+}
+
+/// Flags of `shoal sim`.
+#[derive(Debug, Args)]
+pub struct SimFlags {
+    /// Decides workload and faults; the same seed gives the same run [default: a fresh one]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Virtual minutes with faults, before the cluster must converge
+    #[arg(long, value_name = "M", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1440))]
+    pub minutes: u64,
+    /// Write every step to this file
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Print the faults that this build can plant (SHOAL_MUTANT chooses one)
+    #[arg(long)]
+    pub list_mutants: bool,
 }

@@ -236,6 +236,7 @@ impl Settings {
     fn blank() -> Self {
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let node = NodeSettings {
+            programs: super::toolbox::APPLETS,
             data: PathBuf::new(),
             run: PathBuf::new(),
             listen: SocketAddr::new(nowhere, 0),

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::client::{Answer, Api, Ask, Client};
 use super::clock::SimClock;
+use crate::actors::agent::ImagePuller;
 use crate::actors::agent::parts::{Machine as AgentMachine, NodeSettings as AgentSettings};
 use crate::actors::node::{Node, NodeParts};
 use crate::api::admission::ServiceAddresses;
@@ -111,8 +112,10 @@ impl Cluster {
             }
             Err(error) => return Err(format!("INV-1 acknowledged-writes-survive: the store does not open: {error}")),
         };
+        let runtime = Hollow::new(self.machine.clone());
         let parts = NodeParts {
-            runtime: Hollow::new(self.machine.clone()),
+            puller: ImagePuller::new(runtime.clone()),
+            runtime,
             network: HollowNetwork::new(self.machine.clone()),
             volumes: self.volumes.clone(),
             prober: HollowProber::new(),

@@ -18,7 +18,7 @@ use crate::model::{ObjectKey, Revision, Timestamp};
 use crate::plan::{Command, Snapshot};
 use crate::store::{Change, ChangeKind, Record};
 use crate::world::clock::VirtualClock;
-use crate::world::disk::{Disk, DiskFile};
+use crate::world::disk::sim::SimDisk;
 use crate::world::entropy::SeededEntropy;
 
 /// Wants one pod for each config map, of the same name.
@@ -114,7 +114,7 @@ async fn start() -> (Arc<LateApi>, Metrics, ActorRef<Message>) {
     let world = World {
         clock: Arc::new(VirtualClock::starting_at(Timestamp(0))),
         entropy: Arc::new(SeededEntropy::new(1)),
-        disk: Arc::new(NoDisk),
+        disk: SimDisk::new(1).boot(),
     };
     let metrics = Metrics::default();
     let door = Arc::new(Door(Arc::clone(&api)));
@@ -164,31 +164,4 @@ async fn an_unreadable_object_stops_its_own_key_and_is_counted() {
     let label = vec![("controller".to_owned(), "one-pod-each".to_owned())];
     assert_eq!(metrics.undecodable.get_or_create(&label).get(), 1);
     actor.stop(None);
-}
-
-/// The store's disk is not used here.
-struct NoDisk;
-
-impl Disk for NoDisk {
-    fn create_dir_all(&self, _: &std::path::Path) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn list(&self, _: &std::path::Path) -> std::io::Result<Vec<std::path::PathBuf>> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn open(&self, _: &std::path::Path, _: bool) -> std::io::Result<Box<dyn DiskFile>> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn rename(&self, _: &std::path::Path, _: &std::path::Path) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn remove(&self, _: &std::path::Path) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn sync_dir(&self, _: &std::path::Path) -> std::io::Result<()> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
-    fn lock(&self, _: &std::path::Path) -> std::io::Result<Box<dyn Send + Sync>> {
-        Err(std::io::ErrorKind::Unsupported.into())
-    }
 }
