@@ -47,7 +47,7 @@ impl Node {
     fn configure(&self, settings: &str, nth: u16) {
         let bridge = &self.bridge;
         let text = format!(
-            "{settings}\n[network]\nbridge = \"{bridge}\"\nnft_table = \"shoal_{bridge}\"\npod_cidr = \"10.{}.{}.0/24\"\n",
+            "{settings}\n[network]\nbridge = \"{bridge}\"\ntable = \"shoal_{bridge}\"\npod_cidr = \"10.{}.{}.0/24\"\n",
             200 + nth / 200,
             nth % 200,
         );
