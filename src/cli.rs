@@ -24,6 +24,8 @@ use failure::Failure;
 pub fn run() -> ExitCode {
     let typed: Vec<_> = std::env::args_os().collect();
     if let Some(code) = toolbox::called_by_name(&typed).or_else(|| toolbox::called_as_command(&typed)) {
+        return code;
+    }
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     if let Some(code) = crate::runtime::hidden_command(&args) {
         return code;

@@ -146,7 +146,7 @@ async fn a_restarted_runtime_adopts(bed: &mut Bed) {
     let spec = shell(bed, "adopted", "sleep 1; exit 5");
     started(bed, &spec).await;
     let before = phase(bed, &spec.id).await;
-    bed.restart();
+    bed.restart().await;
     let containers = bed.runtime.containers().await.unwrap();
     let found = containers.iter().find(|container| container.id == spec.id).unwrap();
     assert_eq!((Some(&found.phase), &found.labels, &found.image_id), (before.as_ref(), &spec.labels, &spec.image_id));
@@ -156,7 +156,7 @@ async fn a_restarted_runtime_adopts(bed: &mut Bed) {
     bed.runtime.start(&spec.id).await.expect("starting what runs is fine");
     let exit = waited(bed, &spec).await;
     assert_eq!(exit.code, 5);
-    bed.restart();
+    bed.restart().await;
     assert_eq!(waited(bed, &spec).await, exit, "an end is remembered");
     bed.runtime.remove_sandbox("adopted").await.unwrap();
 }
