@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use shoal::model::Timestamp;
 use shoal::runtime::containerd::{Containerd, ContainerdOptions};
 use shoal::runtime::embedded::{Embedded, EmbeddedOptions};
 use shoal::runtime::hollow::{Hollow, Machine, MachineOptions};
 use shoal::runtime::{ContainerRuntime, Image};
 use shoal::world::World;
-use shoal::world::clock::SystemClock;
+use shoal::world::clock::{SystemClock, VirtualClock};
 use shoal::world::disk::real::RealDisk;
 use shoal::world::entropy::SystemEntropy;
 
@@ -101,7 +102,9 @@ async fn containerd_keeps_the_contract() {
 
 #[tokio::test(start_paused = true)]
 async fn hollow_keeps_the_contract() {
-    let machine = Machine::new(MachineOptions::default(), world());
+    // On virtual time, as in the simulator.
+    let clock = Arc::new(VirtualClock::starting_at(Timestamp(0)));
+    let machine = Machine::new(MachineOptions::default(), World { clock, ..world() });
     let open = move || std::future::ready(Hollow::new(Arc::clone(&machine)) as Arc<dyn ContainerRuntime>);
     scenarios::all(Bed::new(tempfile::tempdir().unwrap(), false, open).await).await;
 }

@@ -19,6 +19,7 @@ use prost_types::Any;
 use super::api::{Api, SNAPSHOTTER, found, leased, made, request, system};
 use super::images::Unpacked;
 use crate::model::Timestamp;
+use crate::runtime::logs::reader::settled;
 use crate::runtime::oci::user::Database;
 use crate::runtime::oci::{self, Host};
 use crate::runtime::{ContainerId, ContainerSpec, ContainerState, Error, Exit, Phase, cgroup};
@@ -34,10 +35,14 @@ const SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
 const EXTENSION: &str = "shoal.local/container";
 /// Label: when the container was started, in microseconds since 1970.
 const LABEL_STARTED: &str = "shoal.local/started";
+/// Label: how it ended, JSON.
+const LABEL_EXIT: &str = "shoal.local/exit";
 /// Exit code of a container whose end nobody saw: its task is gone.
 const UNSEEN: i32 = 137;
 /// Between two attempts to wait, where the daemon is away.
 const WAIT_PAUSE: Duration = Duration::from_millis(250);
+/// How long the end of the output may come after the end of the container.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 /// Attempts before waiting fails: the daemon may be restarted.
 const WAIT_ATTEMPTS: u32 = 120;
 const SIGKILL: u32 = 9;
@@ -49,7 +54,7 @@ pub(super) struct Found {
     /// The OCI spec, JSON.
     pub(super) oci: Vec<u8>,
     started: Option<Timestamp>,
-    raw: Container,
+    exit: Option<Exit>,
 }
 
 /// The id in the daemon: as short as it must be, unique, made of the characters that are allowed.
@@ -91,7 +96,8 @@ impl Found {
             .map_err(|error| Error::System(format!("container {} has a damaged spec: {error}", raw.id)))?;
         let started = raw.labels.get(LABEL_STARTED).and_then(|at| at.parse().ok()).map(Timestamp);
         let oci = raw.spec.as_ref().map(|spec| spec.value.clone()).unwrap_or_default();
-        Ok(Some(Self { id: raw.id.clone(), spec, oci, started, raw }))
+        let exit = raw.labels.get(LABEL_EXIT).and_then(|exit| serde_json::from_str(exit).ok());
+        Ok(Some(Self { id: raw.id, spec, oci, started, exit }))
     }
 
     pub(super) fn state(
@@ -110,6 +116,9 @@ impl Found {
     }
 
     fn phase(&self, task: Option<&Process>, cgroup: &Path, now: Timestamp) -> Phase {
+        if let Some(exit) = &self.exit {
+            return Phase::Exited { started_at: self.started, exit: exit.clone() };
+        }
         match (task.map(|task| (task.status(), task)), self.started) {
             (Some((TaskStatus::Stopped, task)), started_at) => {
                 let exit = exit(task.exit_status, task.exited_at, cgroup, now);
@@ -209,10 +218,12 @@ async fn mounts(api: &Api, id: &str) -> Result<Vec<Mount>, Error> {
 
 /// Makes the container's task and starts it. Where that fails, no task is left.
 pub(super) async fn start(api: &Api, container: &Found, pump: &Path, now: Timestamp) -> Result<(), Error> {
-    if tasks(api).await?.get(&container.id).is_some_and(|task| task.status() != TaskStatus::Created) {
+    if container.exit.is_some()
+        || tasks(api).await?.get(&container.id).is_some_and(|task| task.status() != TaskStatus::Created)
+    {
         return Ok(());
     }
-    note_start(api, container, now).await?;
+    set_label(api, &container.id, LABEL_STARTED, now.0.to_string()).await?;
     let started = async {
         let output = log_uri(pump, &container.spec.log_path);
         let create = CreateTaskRequest {
@@ -237,7 +248,7 @@ pub(super) async fn start(api: &Api, container: &Found, pump: &Path, now: Timest
         let delete = DeleteTaskRequest { container_id: container.id.clone() };
         // There may be none.
         let _ = api.tasks().delete(request(delete)).await;
-        forget_start(api, container).await?;
+        set_label(api, &container.id, LABEL_STARTED, String::new()).await?;
     }
     result
 }
@@ -250,24 +261,13 @@ pub(super) fn refused(status: &containerd_client::tonic::Status) -> Error {
     Error::Start(text.trim_end_matches(": unknown").to_owned())
 }
 
-async fn note_start(api: &Api, container: &Found, now: Timestamp) -> Result<(), Error> {
-    set_label(api, container, Some(now.0.to_string())).await
-}
-
-async fn forget_start(api: &Api, container: &Found) -> Result<(), Error> {
-    set_label(api, container, None).await
-}
-
-async fn set_label(api: &Api, container: &Found, value: Option<String>) -> Result<(), Error> {
-    let mut raw = container.raw.clone();
-    match value {
-        Some(value) => drop(raw.labels.insert(LABEL_STARTED.to_owned(), value)),
-        None => drop(raw.labels.remove(LABEL_STARTED)),
-    }
-    let update_mask = Some(prost_types::FieldMask { paths: vec!["labels".to_owned()] });
-    let update = UpdateContainerRequest { container: Some(raw), update_mask };
-    let updated = api.containers().update(request(update)).await;
-    updated.map(drop).map_err(|status| system("note a start", &status))
+/// Sets one label; an empty one counts as none.
+async fn set_label(api: &Api, id: &str, label: &str, value: String) -> Result<(), Error> {
+    let labels = [(label.to_owned(), value)].into();
+    let container = Some(Container { id: id.to_owned(), labels, ..Container::default() });
+    let update_mask = Some(prost_types::FieldMask { paths: vec![format!("labels.{label}")] });
+    let updated = api.containers().update(request(UpdateContainerRequest { container, update_mask })).await;
+    found(updated, "note the state of a container").map(drop)
 }
 
 /// `binary:///usr/bin/shoal?log-pump=/logs/...`: the daemon's shim starts the program with these two words.
@@ -298,22 +298,44 @@ pub(super) async fn signal(api: &Api, id: &str, signal: i32) -> Result<(), Error
 pub(super) async fn wait(api: &Api, container: &Found, cgroup: &Path, world: &World) -> Result<Exit, Error> {
     let mut attempts = 0;
     loop {
+        if let Some(exit) = &container.exit {
+            return Ok(exit.clone());
+        }
         let wait = WaitRequest { container_id: container.id.clone(), exec_id: String::new() };
         match api.tasks().wait(request(wait)).await {
             Ok(answer) => {
                 let answer = answer.into_inner();
-                return Ok(exit(answer.exit_status, answer.exited_at, cgroup, world.clock.now()));
+                let exit = exit(answer.exit_status, answer.exited_at, cgroup, world.clock.now());
+                return conclude(api, container, exit).await;
             }
-            Err(status) if status.code() == Code::NotFound && container.started.is_some() => {
-                return Ok(unseen(world.clock.now()));
-            }
-            Err(status) if status.code() == Code::NotFound => {
-                return Err(Error::Start(format!("container {} was never started", container.spec.id)));
-            }
+            Err(status) if status.code() == Code::NotFound => return without_task(api, container, world).await,
             Err(status) if attempts == WAIT_ATTEMPTS => return Err(system("wait for a container", &status)),
             Err(_) => attempts += 1,
         }
         tokio::time::sleep(WAIT_PAUSE).await;
+    }
+}
+
+/// Notes the end and lets go of the task: only that closes the pipe of the log, whose last words count too, and ends the
+/// daemon's shim.
+async fn conclude(api: &Api, container: &Found, exit: Exit) -> Result<Exit, Error> {
+    let text = serde_json::to_string(&exit).map_err(|error| Error::System(error.to_string()))?;
+    set_label(api, &container.id, LABEL_EXIT, text).await?;
+    let delete = DeleteTaskRequest { container_id: container.id.clone() };
+    // Somebody else who waited may have been faster.
+    found(api.tasks().delete(request(delete)).await, "let go of an ended container")?;
+    settled(&container.spec.log_path, LOG_PATIENCE).await;
+    Ok(exit)
+}
+
+/// Its end was noted, or nobody saw it, or it never began.
+async fn without_task(api: &Api, container: &Found, world: &World) -> Result<Exit, Error> {
+    let now = get(api, &container.spec.id).await?;
+    let now = now.ok_or_else(|| Error::NotFound(format!("container {}", container.spec.id)))?;
+    match (now.exit, now.started) {
+        (Some(exit), _) => Ok(exit),
+        (None, Some(_)) => conclude(api, container, unseen(world.clock.now())).await,
+        (None, None) => Err(Error::Start(format!("container {} was never started", container.spec.id))),
     }
 }
 
