@@ -5,6 +5,7 @@
 
 pub mod daemon;
 mod image;
+mod registry;
 mod scenarios;
 
 use std::path::{Path, PathBuf};
