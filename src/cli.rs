@@ -3,16 +3,26 @@
 //! `arguments` is what can be typed, `failure` how a command ends badly; every command has its room: `up` and `down`
 //! a node, the rest a client of the API.
 
+mod apply;
 mod arguments;
+mod client;
+mod delete;
+mod describe;
 mod down;
+mod exec;
 mod failure;
+mod get;
 mod lock;
 mod logging;
+mod logs;
 mod preflight;
 pub mod settings;
+mod sim;
+mod status;
 mod toolbox;
 mod up;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -23,11 +33,7 @@ use failure::Failure;
 /// Runs the command line and says how the process should end: 0 done, 1 failed, 2 mistyped.
 pub fn run() -> ExitCode {
     let typed: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = toolbox::called_by_name(&typed).or_else(|| toolbox::called_as_command(&typed)) {
-        return code;
-    }
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if let Some(code) = crate::runtime::hidden_command(&args) {
+    if let Some(code) = before_clap(&typed) {
         return code;
     }
     let arguments = match Arguments::try_parse() {
@@ -43,12 +49,32 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// What must find no other thread and nothing of a node set up: programs of the toolbox, by the name of the process or
+/// as `shoal toolbox`, and the commands that this binary gives itself.
+fn before_clap(typed: &[OsString]) -> Option<ExitCode> {
+    let (called, rest) = typed.split_first()?;
+    toolbox::by_name(called, rest).or_else(|| match rest {
+        [word, rest @ ..] if word == "toolbox" => Some(toolbox::run(rest)),
+        _ => crate::runtime::hidden_command(rest),
+    })
+}
+
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     // Both providers of cryptography may be linked; the first call decides, later ones change nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match arguments.command {
         Command::Up(flags) => up::run(flags),
         Command::Down(flags) => down::run(&flags),
+        Command::Apply(flags) => apply::run(&flags),
+        Command::Get(flags) => get::run(&flags),
+        Command::Describe(flags) => describe::run(&flags),
+        Command::Logs(flags) => logs::run(&flags),
+        Command::Exec(flags) => exec::run(&flags),
+        Command::Delete(flags) => delete::run(&flags),
+        Command::Sim(flags) => sim::run(&flags),
+        Command::Status(flags) => status::run(&flags),
+        // Caught before: the toolbox reads its own arguments.
+        Command::Toolbox => Ok(ExitCode::SUCCESS),
         Command::Version => {
             println!("shoal {}", env!("CARGO_PKG_VERSION"));
             Ok(ExitCode::SUCCESS)

@@ -1,11 +1,18 @@
 //! The whole cluster in one deterministic thread: a seed decides workload and faults, then faults stop and all converges.
 //!
-//! Rooms: `history` what happened, as data; `invariants` (in `tests/sim`, one file each) judge it.
+//! Rooms: `run` lives, crashes and judgement; `life` one life of the node; `cluster` the machine that outlives it;
+//! `clock` its time; `client`, `workload`, `watcher` the users; `history` what happened, as data; `judge` how things
+//! stand at the end; `trace` every step; `mutants` planted faults; `invariants` (in `tests/sim`, one file each).
 
 pub mod client;
+pub mod clock;
+pub mod cluster;
 pub mod history;
 #[path = "../tests/sim/invariants/all.rs"]
 pub mod invariants;
+pub mod judge;
+pub mod life;
+pub mod run;
 pub mod trace;
 pub mod watcher;
 pub mod workload;

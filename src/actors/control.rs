@@ -154,16 +154,16 @@ impl State {
         }
         let now = self.control.world.clock.now();
         let snapshot = self.control.mirror.snapshot().read();
-        let mut changed = changes.objects;
+        let mut noted = changes.objects;
         if changes.everything {
-            changed = snapshot.all().map(|object| Noted { object: Arc::clone(object), cause: 0 }).collect();
+            noted = snapshot.all().map(|object| Noted { object: Arc::clone(object), cause: 0 }).collect();
             for key in self.control.controller.initial() {
                 self.queue.mark(key, 0, now);
             }
         }
-        for noted in changed {
-            for key in self.control.controller.marks(&noted.object, &snapshot) {
-                self.queue.mark(key, noted.cause, now);
+        for change in noted {
+            for key in self.control.controller.marks(&change.object, &snapshot) {
+                self.queue.mark(key, change.cause, now);
             }
         }
     }
@@ -187,7 +187,9 @@ impl State {
         if tokio::time::timeout(MIRROR_PATIENCE, control.mirror.reached(newest)).await.is_err() {
             tracing::warn!(controller = %control.identity, revision = %newest, "the mirror lags behind a write");
         }
-        finished.into_iter().for_each(|carried| self.settle(carried));
+        for carried in finished {
+            self.settle(carried);
+        }
     }
 
     fn plan(&mut self, due: &[Due]) -> Vec<Result<Plan, DecodeError>> {

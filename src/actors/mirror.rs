@@ -132,7 +132,7 @@ impl Mirror {
         Ok(page.revision)
     }
 
-    fn apply(&self, changes: &[Arc<Change>], revision: Revision) -> Result<(), Error> {
+    pub(super) fn apply(&self, changes: &[Arc<Change>], revision: Revision) -> Result<(), Error> {
         let mut noted = Vec::with_capacity(changes.len());
         let mut snapshot = self.snapshot.write();
         for change in changes {

@@ -50,6 +50,8 @@ pub struct NodeParts {
     pub volumes: Arc<dyn Volumes>,
     /// Probes over the network.
     pub prober: Arc<dyn Prober>,
+    /// Pulls of images.
+    pub puller: Arc<ImagePuller>,
     /// Logs of containers.
     pub logs: Arc<dyn LogSource>,
     /// Addresses that services are given.
@@ -84,7 +86,8 @@ impl Node {
         parts: NodeParts,
         more: impl FnOnce(&Arc<Service>) -> Vec<Child> + Send,
     ) -> Result<Self, SpawnErr> {
-        let registry = Registry::new(parts.store.clone(), parts.world.clone(), admission::standard(parts.services.clone()));
+        let registry =
+            Registry::new(parts.store.clone(), parts.world.clone(), admission::standard(parts.services.clone()));
         let mirror = Arc::new(Mirror::default());
         let doors = doors(&parts, &registry);
         let gateway = Arc::new(LocalGateway::new(doors.clone()));
@@ -158,7 +161,7 @@ fn doors(parts: &NodeParts, registry: &Arc<Registry>) -> Parts {
         logs: parts.logs.clone(),
         objects: Arc::new(parts.store.clone()),
         executor: registry.clone(),
-        puller: ImagePuller::new(parts.runtime.clone()),
+        puller: parts.puller.clone(),
         starts: Arc::new(tokio::sync::Semaphore::new(MAX_STARTS)),
     }
 }

@@ -33,6 +33,8 @@ pub struct NodeSettings {
     pub api: ApiSettings,
     /// The node as a place to run pods.
     pub agent: AgentSettings,
+    /// Names that this binary answers to in the built-in image (`sh`, ...).
+    pub programs: &'static [&'static str],
     /// Image registries.
     pub registries: RegistrySettings,
 }

@@ -59,8 +59,7 @@ pub fn write(answer: Answer, accepted: Accepted, now: Timestamp, with: TableOpti
     let Answer { code, payload, warnings } = answer;
     let mut response = match (payload, accepted.shape) {
         (Payload::Whole(response), _) => response,
-        (Payload::Plain(bytes), _) => encoded(bytes, accepted.encoding)?,
-        (Payload::Object(_, bytes), Shape::Object) => encoded(bytes, accepted.encoding)?,
+        (Payload::Plain(bytes), _) | (Payload::Object(_, bytes), Shape::Object) => encoded(bytes, accepted.encoding)?,
         (Payload::Object(_, bytes), Shape::Metadata) => encoded(metadata_only(&bytes)?.into(), accepted.encoding)?,
         (Payload::Object(resource, bytes), Shape::Table) => {
             encoded(table(resource, &[parse(&bytes)?], None, now, with)?, accepted.encoding)?
@@ -139,14 +138,15 @@ fn list(resource: &'static Resource, listing: Listing, encoding: Encoding) -> Re
 }
 
 fn list_metadata(listing: &Listing) -> Value {
-    let mut metadata = json!({ "resourceVersion": listing.revision.to_string() });
+    let mut metadata = serde_json::Map::new();
+    metadata.insert("resourceVersion".into(), listing.revision.to_string().into());
     if let Some(token) = &listing.continue_token {
-        metadata["continue"] = token.as_str().into();
+        metadata.insert("continue".into(), token.as_str().into());
     }
     if let Some(remaining) = listing.remaining {
-        metadata["remainingItemCount"] = remaining.into();
+        metadata.insert("remainingItemCount".into(), remaining.into());
     }
-    metadata
+    Value::Object(metadata)
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HOST, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use http::{HeaderMap, Response, StatusCode};
@@ -38,8 +40,8 @@ impl Documents {
         }
         let bytes = Bytes::from(make().ok_or_else(unknown)?.to_string());
         let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
-        let document = Document { bytes, etag: format!("\"{hex}\"").into() };
+        let tag = URL_SAFE_NO_PAD.encode(digest);
+        let document = Document { bytes, etag: format!("\"{tag}\"").into() };
         self.0.lock().insert(name.to_owned(), document.clone());
         Ok(document)
     }
@@ -145,7 +147,8 @@ fn version() -> Value {
 }
 
 fn paths() -> Value {
-    let paths = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    let paths =
+        ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
     json!({ "paths": paths })
 }
 

@@ -243,8 +243,8 @@ async fn feed(stdin: &mut Option<Box<dyn AsyncWrite + Send + Unpin>>, data: &[u8
 }
 
 fn size(data: &[u8]) -> Option<(u16, u16)> {
-    let size: Value = serde_json::from_slice(data).ok()?;
-    let side = |name: &str| size.get(name).and_then(Value::as_u64).and_then(|side| u16::try_from(side).ok());
+    let asked: Value = serde_json::from_slice(data).ok()?;
+    let side = |name: &str| asked.get(name).and_then(Value::as_u64).and_then(|side| u16::try_from(side).ok());
     Some((side("Width")?, side("Height")?))
 }
 

@@ -91,9 +91,9 @@ impl Metrics {
     }
 
     /// Counts a request that has been answered.
-    pub fn answered(&self, labels: Labels, took: Duration) {
+    pub fn answered(&self, labels: &Labels, took: Duration) {
         let timed = Timed { verb: labels.verb, group: labels.group, resource: labels.resource };
-        self.requests.get_or_create(&labels).inc();
+        self.requests.get_or_create(labels).inc();
         self.durations.get_or_create(&timed).observe(took.as_secs_f64());
     }
 

@@ -73,7 +73,7 @@ impl Pod {
         );
         let init = self.names("/spec/initContainers");
         if !init.is_empty() {
-            text.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+            text = format!("{text} or one of the init containers: [{}]", init.join(" "));
         }
         Err(Status::bad_request(text))
     }

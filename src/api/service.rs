@@ -133,7 +133,7 @@ impl Service {
         let mut labels = Labels { verb: "other", group: "", resource: "", subresource: "", code: 0 };
         let response = self.answered(request, peer, cause, &mut labels).await;
         labels.code = response.status().as_u16();
-        self.metrics.answered(labels, self.registry.world().clock.now().since(started));
+        self.metrics.answered(&labels, self.registry.world().clock.now().since(started));
         response
     }
 

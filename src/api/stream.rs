@@ -17,7 +17,7 @@ use crate::kube::status::Status;
 use crate::world::World;
 
 /// How often a quiet watch is told how far it has come.
-pub const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+pub const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
 /// How many bytes of events are gathered before they are handed to the connection.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -38,7 +38,7 @@ pub struct Style {
     /// Ends every watch when the process stops.
     pub stop: CancellationToken,
     /// Counts the watch while it lasts.
-    pub _held: Held,
+    pub held: Held,
 }
 
 struct State {
@@ -63,6 +63,7 @@ pub fn lines(events: Events, style: Style) -> impl Stream<Item = io::Result<Byte
     let state = State { events, style, headers_sent: false, ended: false, deadline, bookmark };
     futures::stream::unfold(state, |mut state| async move {
         let chunk = state.chunk().await?;
+        let _still_counted = &state.style.held;
         Some((Ok(chunk), state))
     })
 }
@@ -70,19 +71,30 @@ pub fn lines(events: Events, style: Style) -> impl Stream<Item = io::Result<Byte
 impl State {
     /// The next lines: one event, and what can be had after it without waiting.
     async fn chunk(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
         let mut out = BytesMut::new();
-        while !self.ended && (out.is_empty() || (self.events.is_ready() && out.len() < CHUNK_BYTES)) {
-            match self.next().await {
-                Next::End => self.ended = true,
-                Next::Failed(status) => self.fail(&mut out, &status),
-                Next::Event(event) => {
-                    if let Err(status) = self.line(&mut out, &event) {
-                        self.fail(&mut out, &status);
-                    }
+        let mut next = Some(self.next().await);
+        while let Some(found) = next {
+            self.put(&mut out, found);
+            let more = !self.ended && out.len() < CHUNK_BYTES;
+            next =
+                more.then(|| self.events.ready()).flatten().map(|event| event.map_or_else(Next::Failed, Next::Event));
+        }
+        (!out.is_empty()).then(|| out.freeze())
+    }
+
+    fn put(&mut self, out: &mut BytesMut, found: Next) {
+        match found {
+            Next::End => self.ended = true,
+            Next::Failed(status) => self.fail(out, &status),
+            Next::Event(event) => {
+                if let Err(status) = self.line(out, &event) {
+                    self.fail(out, &status);
                 }
             }
         }
-        (!out.is_empty()).then(|| out.freeze())
     }
 
     async fn next(&mut self) -> Next {

@@ -23,7 +23,7 @@ use crate::kube::status::Status;
 use crate::world::entropy::Entropy;
 
 /// How long a watch lasts at least where the client does not say.
-const WATCH_AT_LEAST: Duration = Duration::from_secs(1800);
+const WATCH_AT_LEAST: Duration = Duration::from_mins(30);
 
 /// Serves a request on a resource.
 pub async fn serve(
@@ -233,9 +233,9 @@ impl Request<'_> {
         let events = self.service.registry.watch(resource, &self.target.namespace, name, &options).await?;
         let world = self.service.registry.world().clone();
         let timeout = timeout(&options, &*world.entropy);
-        let _held: Held = self.service.metrics.hold_stream();
+        let held: Held = self.service.metrics.hold_stream();
         let stop = self.service.stop.clone();
-        let style = stream::Style { resource, shape, table, bookmarks: options.bookmarks, timeout, world, stop, _held };
+        let style = stream::Style { resource, shape, table, bookmarks: options.bookmarks, timeout, world, stop, held };
         let lines = futures::StreamExt::map(stream::lines(events, style), move |line: io::Result<Bytes>| {
             let _held = &permit;
             line

@@ -17,6 +17,8 @@ use crate::actors::settings::{
     AgentSettings, ApiSettings, NetworkSettings, NodeSettings, RegistrySettings, RuntimeKind, StoreSettings,
 };
 use crate::runtime::network::Cidr;
+pub use parse::duration;
+pub use table::nearest;
 use table::{Reader, SETTINGS, Setting, Value};
 
 /// The lowest layer.
@@ -234,6 +236,7 @@ impl Settings {
     fn blank() -> Self {
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let node = NodeSettings {
+            programs: super::toolbox::APPLETS,
             data: PathBuf::new(),
             run: PathBuf::new(),
             listen: SocketAddr::new(nowhere, 0),

@@ -1,113 +1,142 @@
-//! `shoal toolbox`: small programs for the built-in image, in one binary that is called by many names.
+//! The small programs of the built-in image `shoal.local/toolbox`, all inside the one binary.
 //!
-//! `flags` reads their arguments; `serve`, `files`, `process`, `fetch` hold the programs; `shell` is `sh`. None of them
-//! starts a tokio runtime: they must be there at once.
+//! `words` reads arguments, `failure` is how a program ends badly, `endings` answers signals. Every other room holds
+//! programs: `serve` and `reach` the network, `load` things that wait, crash or eat, `files` and `text` the file
+//! system, `system` and `processes` what the kernel tells, `sh` the shell. Standard library and system calls only: a
+//! program starts in milliseconds, with no async runtime and little memory.
 
-mod fetch;
+mod endings;
+mod failure;
 mod files;
-mod flags;
-mod process;
+mod load;
+mod processes;
+mod reach;
 mod serve;
-mod shell;
+mod sh;
+mod system;
+mod text;
+mod words;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-use flags::Flags;
+use failure::Failure;
 
-/// A program: its arguments in, its exit code out, or what went wrong.
-type Program = fn(&[String]) -> Result<u8, String>;
+/// Where a program reads and writes; its complaints go to the process's standard error.
+struct Streams<'a> {
+    input: &'a mut dyn Read,
+    out: &'a mut dyn Write,
+}
 
-/// Every program: name, arguments, what it does.
-const PROGRAMS: &[(&str, &str, &str, Program)] = &[
-    (
-        "http-echo",
-        "[--port 8080] [--text TEXT] [--status 200] [--ready-after S]",
-        "answer every request with a text",
-        serve::http_echo,
-    ),
-    ("tcp-echo", "[--port 7000]", "send back what comes", serve::tcp_echo),
-    ("http-get", "URL", "print what a URL answers; fails on status 400 and above", fetch::get),
-    ("wget", "[-q] [-O -] URL", "the same", fetch::get),
-    ("sleep", "SECONDS|forever", "wait", process::sleep),
-    ("crash", "[--after S] [--code N]", "end with a failure", process::crash),
-    ("signal", "", "print every signal that comes; TERM ends it", process::signals),
-    ("write-loop", "[--interval S] [--text TEXT] [--count N]", "print numbered lines for ever", process::write_loop),
-    ("true", "", "succeed", |_| Ok(0)),
-    ("false", "", "fail", |_| Ok(1)),
-    ("env", "", "print the environment", process::env),
-    ("hostname", "", "print the host name", process::hostname),
-    ("date", "", "print the time", process::date),
-    ("id", "", "print user and groups", process::id),
-    ("kill", "[-SIGNAL] PID...", "send a signal", process::kill),
-    ("ps", "", "print processes", process::ps),
-    ("echo", "[-n] TEXT...", "print a text", process::echo),
-    ("cat", "[FILE...]", "print files", files::cat),
-    ("ls", "[-l] [-a] [PATH...]", "print names", files::ls),
-    ("touch", "FILE...", "make files", files::touch),
-    ("mkdir", "[-p] DIR...", "make directories", files::mkdir),
-    ("rm", "[-r] [-f] PATH...", "remove files", files::rm),
-    ("sh", "[-c SCRIPT [NAME ARGS...]] [FILE]", "a small shell", shell::main),
+/// What a program ends with: its exit code, or why it failed.
+type Outcome = Result<u8, Failure>;
+
+type Main = fn(&[String], &mut Streams) -> Outcome;
+
+/// A program: its name, the arguments it takes, and what it does.
+type Applet = (&'static str, &'static str, Main);
+
+const TABLE: &[Applet] = &[
+    ("[", "EXPRESSION ]", text::test),
+    ("cat", "[FILE...]", files::cat),
+    ("cpu", "SECONDS", load::cpu),
+    ("crash", "[--after DURATION] [--code N]", load::crash),
+    ("date", "", system::date),
+    ("df", "", system::df),
+    ("echo", "[-n] [WORD...]", text::echo),
+    ("env", "", system::env),
+    ("false", "", text::no),
+    ("grep", "[-v] [-c] [-i] [-q] TEXT [FILE...]", text::grep),
+    ("head", "[-n LINES] [FILE...]", text::head),
+    ("hostname", "", system::hostname),
+    ("http-echo", "[--port 8080] [--text TEXT]", serve::http_echo),
+    ("http-get", "[-q] [-O FILE] [-T SECONDS] URL", reach::http_get),
+    ("id", "[-u | -g]", system::id),
+    ("ip", "", system::ip),
+    ("kill", "[-SIGNAL] PID...", processes::kill),
+    ("ls", "[-a] [-l] [PATH...]", files::ls),
+    ("mem", "MEBIBYTES", load::mem),
+    ("mkdir", "[-p] DIRECTORY...", files::mkdir),
+    ("mount", "", system::mount),
+    ("nc", "HOST PORT", reach::tcp),
+    ("nslookup", "NAME", reach::resolve),
+    ("ps", "", processes::ps),
+    ("pwd", "", system::pwd),
+    ("resolve", "NAME", reach::resolve),
+    ("rm", "[-r] [-f] PATH...", files::rm),
+    ("sh", "[-c COMMANDS | FILE] [ARGUMENT...]", sh::main),
+    ("signals", "[--linger DURATION]", endings::signals),
+    ("sleep", "[DURATION | forever | infinity]", load::sleep),
+    ("tail", "[-n LINES] [FILE...]", text::tail),
+    ("tcp", "HOST PORT", reach::tcp),
+    ("tcp-echo", "[--port 8080]", serve::tcp_echo),
+    ("test", "EXPRESSION", text::test),
+    ("touch", "FILE...", files::touch),
+    ("true", "", text::yes),
+    ("uname", "[-a] [-s] [-n] [-r] [-m]", system::uname),
+    ("wc", "[-l] [-w] [-c] [FILE...]", text::wc),
+    ("wget", "[-q] [-O FILE] [-T SECONDS] URL", reach::http_get),
+    ("write-loop", "[--every 1s]", load::write_loop),
 ];
 
-/// Runs the program that the process was called as (`/bin/sh` as a link to this binary, say); `None` where it was
-/// called by another name.
-pub fn called_by_name(arguments: &[OsString]) -> Option<ExitCode> {
-    let called = arguments.first()?.to_str()?;
-    let name = called.rsplit('/').next()?.trim_start_matches('-');
-    let program = find(name)?;
-    Some(end(name, program(&texts(arguments.get(1..)?))))
-}
+/// Every program's name: what gets a link in the image's `/bin`.
+pub const APPLETS: &[&str] = &names();
 
-/// Runs `shoal toolbox NAME ...`; `None` where the first words are others.
-pub fn called_as_command(arguments: &[OsString]) -> Option<ExitCode> {
-    let [_, command, rest @ ..] = arguments else { return None };
-    if command != "toolbox" {
-        return None;
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, where an iterator cannot be")]
+const fn names() -> [&'static str; TABLE.len()] {
+    let mut names = [""; TABLE.len()];
+    let mut index = 0;
+    while index < TABLE.len() {
+        names[index] = TABLE[index].0;
+        index += 1;
     }
-    let words = texts(rest);
-    let Some((name, rest)) = words.split_first() else {
-        print!("{}", help());
-        return Some(ExitCode::SUCCESS);
-    };
-    if matches!(name.as_str(), "-h" | "--help" | "help") {
-        print!("{}", help());
-        return Some(ExitCode::SUCCESS);
+    names
+}
+
+/// Runs the program that the first of `args` names (what follows `toolbox` on the command line).
+///
+/// Exit codes are the program's own; 2 for an unknown program or arguments it does not take.
+pub fn run(args: &[OsString]) -> ExitCode {
+    let Some((name, rest)) = args.split_first() else { return list() };
+    match find(name) {
+        Some(applet) => start(applet, rest),
+        None => list(),
     }
-    let Some(program) = find(name) else {
-        eprintln!("error: the toolbox has no {name:?}; `shoal toolbox` lists what it has");
-        return Some(ExitCode::from(2));
-    };
-    Some(end(name, program(rest)))
 }
 
-/// Whether the toolbox has a program of this name.
-fn has(name: &str) -> bool {
-    find(name).is_some()
+/// Runs the program that the process was called as, where `argv0`'s last part is a program's name.
+///
+/// `args` is what follows `argv0`. A login shell's `-sh` is `sh`.
+pub fn by_name(argv0: &OsStr, args: &[OsString]) -> Option<ExitCode> {
+    find(Path::new(argv0).file_name()?).map(|applet| start(applet, args))
 }
 
-fn find(name: &str) -> Option<Program> {
-    PROGRAMS.iter().find(|(known, ..)| *known == name).map(|(.., program)| *program)
+fn find(name: &OsStr) -> Option<&'static Applet> {
+    let name = name.to_str()?;
+    let name = name.strip_prefix('-').unwrap_or(name);
+    TABLE.iter().find(|(known, _, _)| *known == name)
 }
 
-fn end(name: &str, outcome: Result<u8, String>) -> ExitCode {
+fn list() -> ExitCode {
+    let _ = writeln!(io::stderr(), "usage: shoal toolbox PROGRAM [ARGUMENT...]\nprograms: {}", APPLETS.join(" "));
+    ExitCode::from(2)
+}
+
+fn start((name, usage, main): &Applet, args: &[OsString]) -> ExitCode {
+    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words = if *name == "[" { words::without_bracket(words) } else { Ok(words) };
+    let mut streams = Streams { input: &mut io::stdin(), out: &mut io::stdout() };
+    let outcome = words.and_then(|words: Vec<String>| main(&words, &mut streams)).and_then(|code| {
+        streams.out.flush()?;
+        Ok(code)
+    });
     match outcome {
         Ok(code) => ExitCode::from(code),
-        Err(message) => {
-            eprintln!("{name}: {message}");
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.report(name, usage),
     }
 }
 
-fn texts(arguments: &[OsString]) -> Vec<String> {
-    arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect()
-}
-
-fn help() -> String {
-    let mut text = String::from("Small programs of the built-in image:\n\n");
-    for (name, arguments, meaning, _) in PROGRAMS {
-        text.push_str(&format!("  {:<72} {meaning}\n", format!("{name} {arguments}")));
-    }
-    text
-}
+#[cfg(test)]
+mod tests;

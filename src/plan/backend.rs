@@ -136,8 +136,7 @@ fn addresses(pod: &Pod) -> Vec<IpAddr> {
 fn resolve(port: &ServicePort, pod: &Pod) -> Option<BackendPort> {
     let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into());
     let number = match &port.target_port {
-        None => port.port,
-        Some(IntOrString::Int(0)) => port.port,
+        None | Some(IntOrString::Int(0)) => port.port,
         Some(IntOrString::Int(number)) => *number,
         Some(IntOrString::String(name)) => named_port(pod, name, &protocol)?,
     };

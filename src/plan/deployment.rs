@@ -86,9 +86,9 @@ fn step(rollout: &mut Rollout, snapshot: &Snapshot) -> Result<(), DecodeError> {
         return Ok(());
     }
     if rollout.recreates() {
-        rollout.recreate(snapshot)?
+        rollout.recreate(snapshot)?;
     } else {
-        rollout.roll(snapshot)?
+        rollout.roll(snapshot)?;
     }
     rollout.sync_rollout_status();
     Ok(())

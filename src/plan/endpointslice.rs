@@ -28,7 +28,7 @@ pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 
-/// Keeps EndpointSlices. Its keys are services.
+/// Keeps endpoint slices. Its keys are services.
 #[derive(Debug, Default)]
 pub struct EndpointSlices;
 

@@ -11,7 +11,7 @@ use crate::kube::resource::id;
 use crate::model::{ObjectKey, Timestamp};
 
 /// How long an event is kept after it was last seen.
-pub const KEPT: Duration = Duration::from_secs(3600);
+pub const KEPT: Duration = Duration::from_hours(1);
 /// Most events deleted by one plan; the rest follows in the next plan.
 pub const BURST: usize = 200;
 /// Expired events are collected this often at most, so that they go in groups.

@@ -8,7 +8,7 @@ use crate::model::{ObjectKey, Timestamp};
 /// Wait after a key's first failure.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 /// Longest wait after a failure.
-pub const MOST_BACKOFF: Duration = Duration::from_secs(60);
+pub const MOST_BACKOFF: Duration = Duration::from_mins(1);
 /// Doublings after which the wait grows no more.
 const MAX_DOUBLINGS: u32 = 12;
 

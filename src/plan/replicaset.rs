@@ -23,11 +23,11 @@ use crate::model::{ObjectKey, ResourceId, Timestamp};
 /// Most pods that one plan creates or deletes; the rest follows in the next plan.
 pub const BURST_PODS: usize = 500;
 
-/// Keeps the pods of ReplicaSets.
+/// Keeps the pods of replica sets.
 #[derive(Debug, Default)]
 pub struct ReplicaSets;
 
-/// Keeps the pods of ReplicationControllers.
+/// Keeps the pods of replication controllers.
 #[derive(Debug, Default)]
 pub struct ReplicationControllers;
 

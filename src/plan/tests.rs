@@ -1,5 +1,7 @@
 //! A small API for planners: snapshots built by hand, and plans carried out in memory.
 
+mod keeping;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +125,13 @@ impl Cluster {
 
     /// Lets controllers run until all of them are done, time standing still. `after` is called after each plan.
     pub(super) fn settle_with(&mut self, controllers: &[&dyn Controller], mut after: impl FnMut(&Self)) {
+        for controller in controllers {
+            self.queues.entry(controller.name()).or_insert_with(|| {
+                let mut queue = Queue::default();
+                controller.initial().into_iter().for_each(|key| queue.mark(key, 0, START));
+                queue
+            });
+        }
         for _ in 0..ROUNDS {
             let changed = std::mem::take(&mut self.changed);
             let mut idle = true;

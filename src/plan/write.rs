@@ -1,7 +1,7 @@
 //! Commands that many planners give: events, status writes, conditional updates.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Command;
 use super::command::Regarding;
@@ -59,13 +59,6 @@ pub fn set(body: &mut Value, field: &str, value: Value) {
     if let Some(map) = body.as_object_mut() {
         map.insert(field.to_owned(), value);
     }
-}
-
-/// Sets `metadata.annotations[name]`.
-pub fn annotate(body: &mut Value, name: &str, value: &str) {
-    let Some(meta) = body.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    let annotations = meta.entry("annotations").or_insert_with(|| json!({}));
-    set(annotations, name, value.into());
 }
 
 /// `None` for zero, as Kubernetes leaves zero counters out.

@@ -1,7 +1,10 @@
 //! The simulated machine that outlives the node on it: disk, containers, volumes; and how a node starts there.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +17,14 @@ use serde_json::Value;
 
 use super::client::{Answer, Api, Ask, Client};
 use super::clock::SimClock;
+use crate::actors::agent::ImagePuller;
+use crate::actors::agent::parts::{Machine as AgentMachine, NodeSettings as AgentSettings};
 use crate::actors::node::{Node, NodeParts};
+use crate::api::admission::ServiceAddresses;
 use crate::api::authn::Peer;
 use crate::api::body::{self, Body};
 use crate::api::identity::Identity;
-use crate::api::service::Service;
+use crate::api::service::{Limits, Service};
 use crate::model::Timestamp;
 use crate::runtime::Phase;
 use crate::runtime::hollow::{Hollow, HollowNetwork, Machine, MachineOptions, MemoryLogs};
@@ -26,7 +32,7 @@ use crate::runtime::probe::HollowProber;
 use crate::runtime::volume::HollowVolumes;
 use crate::store::{Driver, Store, StoreOptions};
 use crate::world::World;
-use crate::world::disk::sim::SimDisk;
+use crate::world::disk::sim::{Faults, SimDisk};
 use crate::world::entropy::SeededEntropy;
 
 /// When simulated time begins: 2026-01-01T00:00:00Z.
@@ -47,6 +53,8 @@ pub struct Cluster {
     pub disk: SimDisk,
     /// Its containers.
     pub machine: Arc<Machine>,
+    /// Whether the disk may fail syncs in this life.
+    faulty: AtomicBool,
     entropy: Arc<SeededEntropy>,
     volumes: Arc<HollowVolumes>,
 }
@@ -76,7 +84,13 @@ impl Cluster {
             ..MachineOptions::default()
         };
         let machine = Machine::new(options, world);
-        Self { seed, clock, disk, machine, entropy, volumes: HollowVolumes::new() }
+        Self { seed, clock, disk, machine, faulty: AtomicBool::new(false), entropy, volumes: HollowVolumes::new() }
+    }
+
+    /// Sets what the disk does from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.faulty.store(faults.sync_fails > 0.0, Ordering::Relaxed);
+        self.disk.set_faults(faults);
     }
 
     /// Starts a node on what the last one left. `None` where a fault (a failed sync at start) already stopped it.
@@ -92,21 +106,29 @@ impl Cluster {
         };
         let store = match Store::open(options, world.clone()).await {
             Ok(store) => store,
-            Err(error) if self.disk.is_faulty() => {
+            Err(error) if self.faulty.load(Ordering::Relaxed) => {
                 tracing::info!(%error, "the store did not open on a faulty disk");
                 return Ok(None);
             }
             Err(error) => return Err(format!("INV-1 acknowledged-writes-survive: the store does not open: {error}")),
         };
+        let runtime = Hollow::new(self.machine.clone());
         let parts = NodeParts {
-            runtime: Hollow::new(self.machine.clone()),
+            puller: ImagePuller::new(runtime.clone()),
+            runtime,
             network: HollowNetwork::new(self.machine.clone()),
             volumes: self.volumes.clone(),
             prober: HollowProber::new(),
             logs: MemoryLogs::new(self.machine.clone()),
-            ..NodeParts::hollow("sim", world, store.clone())
+            agent: agent(),
+            services: ServiceAddresses::default(),
+            authority_pem: "simulated".into(),
+            endpoint: SocketAddr::from(([127, 0, 0, 1], 6443)),
+            limits: Limits::default(),
+            store: store.clone(),
+            world,
         };
-        let node = Node::assemble(parts, Vec::new()).await.map_err(|error| error.to_string())?;
+        let node = Node::assemble(parts, |_| Vec::new()).await.map_err(|error| error.to_string())?;
         let client = Client(Arc::new(InProcess(node.service.clone())));
         Ok(Some(Started { client, store, node }))
     }
@@ -120,9 +142,25 @@ impl Cluster {
 }
 
 impl Started {
-    /// Why the node ended, once it has.
-    pub async fn failed(&self) -> String {
-        self.node.failed().await
+    /// Waits until the node has ended by itself.
+    pub async fn failed(&self) {
+        self.node.failed().await;
+    }
+}
+
+/// A node of a size that the workload can fill.
+fn agent() -> AgentSettings {
+    AgentSettings {
+        name: "sim".into(),
+        ips: vec![IpAddr::from([127, 0, 0, 1])],
+        pod_cidr: "10.244.0.0/24".into(),
+        labels: BTreeMap::new(),
+        machine: AgentMachine { cpus: 8, memory_bytes: 16 << 30, disk_bytes: 64 << 30, ..AgentMachine::default() },
+        log_root: PathBuf::from("/data/logs"),
+        cluster_dns: None,
+        cluster_domain: "cluster.local".into(),
+        resolv_conf: String::new(),
+        max_pods: 110,
     }
 }
 

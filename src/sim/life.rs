@@ -6,7 +6,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::client::Client;
 use super::cluster::{Cluster, Started};
 use super::history::History;
 use super::trace::Trace;
@@ -73,10 +72,16 @@ async fn lead(
         let watchers = follow(&user);
         match end {
             End::Crash(_) => {
-                let _users = busy(&user, &mut rng);
-                std::future::pending().await
+                let _users = (busy(&user, &mut rng), watchers);
+                started.failed().await;
+                trace.note("the node ended by itself");
+                Ok(())
             }
-            End::Converge(_) => converge(cluster, &user, &started, watchers).await,
+            End::Converge(_) => tokio::select! {
+                biased;
+                () = started.failed() => Err("the node ended by itself on a sound disk".into()),
+                result = converge(cluster, &user, &started, &watchers) => result,
+            },
         }
     };
     match (tokio::time::timeout(length, life).await, end) {
@@ -114,7 +119,7 @@ async fn converge(
     cluster: &Cluster,
     user: &User,
     started: &Started,
-    watchers: tokio::task::JoinSet<()>,
+    _watchers: &tokio::task::JoinSet<()>,
 ) -> Result<(), String> {
     deploy::mend(user).await;
     rest(started).await;
@@ -125,7 +130,6 @@ async fn converge(
     let mut end = super::judge::end(&user.client, cluster).await?;
     end.counter = counter;
     user.history.lock().end = end;
-    drop(watchers);
     Ok(())
 }
 
@@ -139,9 +143,4 @@ async fn rest(started: &Started) {
             return;
         }
     }
-}
-
-/// A client over anything that serves.
-pub fn client(api: Arc<dyn super::client::Api>) -> Client {
-    Client(api)
 }

@@ -82,12 +82,12 @@ fn lives(cluster: &Cluster, options: Options, history: &Arc<Mutex<History>>, tra
     while !left.is_zero() {
         let length = Duration::from_millis(rng.random_range(500..=millis(LONGEST_LIFE))).min(left);
         left -= length;
-        cluster.disk.set_faults(faults(&mut rng));
+        cluster.set_faults(faults(&mut rng));
         live(cluster, history, trace, nth, End::Crash(length))?;
         crash(cluster, &mut rng, trace);
         nth += 1;
     }
-    cluster.disk.set_faults(Faults::default());
+    cluster.set_faults(Faults::default());
     live(cluster, history, trace, nth, End::Converge(REST_WITHIN))?;
     Ok(nth + 1)
 }

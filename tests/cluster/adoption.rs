@@ -57,7 +57,7 @@ fn running(node: &Node) -> String {
 
 /// Process ids of the echo servers in this node's pods, found by the text that only they have.
 fn container_processes(node: &Node) -> Vec<String> {
-    let text = node.kubectl_offline_marker();
+    let text = node.cgroup();
     let mut found: Vec<String> = std::fs::read_dir("/proc")
         .expect("/proc")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

@@ -23,6 +23,7 @@ pub struct Node {
     /// Port of its API.
     pub port: u16,
     runtime: String,
+    bridge: String,
     process: Option<Child>,
 }
 
@@ -35,17 +36,18 @@ impl Node {
     /// Like [`Node::start`], with further settings (TOML).
     pub fn start_with(runtime: &str, settings: &str) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory");
-        let mut node = Self { data, port: free_port(), runtime: runtime.into(), process: None };
-        node.configure(settings);
+        let nth = NEXT.fetch_add(1, Ordering::SeqCst);
+        let bridge = format!("sht{}", std::process::id() % 1000 * 10 + u32::from(nth));
+        let mut node = Self { data, port: free_port(), runtime: runtime.into(), bridge, process: None };
+        node.configure(settings, nth);
         node.launch();
         node
     }
 
-    fn configure(&self, settings: &str) {
-        let nth = NEXT.fetch_add(1, Ordering::SeqCst);
-        let unique = std::process::id() % 1000 * 10 + u32::from(nth);
+    fn configure(&self, settings: &str, nth: u16) {
+        let bridge = &self.bridge;
         let text = format!(
-            "{settings}\n[network]\nbridge = \"sht{unique}\"\ntable = \"shoal_t{unique}\"\npod_cidr = \"10.{}.{}.0/24\"\n",
+            "{settings}\n[network]\nbridge = \"{bridge}\"\nnft_table = \"shoal_{bridge}\"\npod_cidr = \"10.{}.{}.0/24\"\n",
             200 + nth / 200,
             nth % 200,
         );
@@ -88,6 +90,11 @@ impl Node {
             assert!(ended.is_none() && Instant::now() < deadline, "the node is not Ready ({ended:?}):\n{}", self.log());
             sleep(Duration::from_millis(100));
         }
+    }
+
+    /// The control group that all pods of the node are below.
+    pub fn cgroup(&self) -> String {
+        format!("/shoal-{}/", self.bridge)
     }
 
     /// The admin's kubeconfig.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -11,11 +12,15 @@ use crate::runtime::{ContainerRuntime, Error, Image, PullAuth};
 /// Pulls at the same time on one node; more wait.
 pub const MAX_PULLS: usize = 4;
 
+/// Makes the image that comes with the program itself; doing it again is cheap.
+pub type MakeBuiltin = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
+
 type Shared = Arc<OnceCell<Result<Image, Error>>>;
 
 /// The puller of a node.
 pub struct ImagePuller {
     runtime: Arc<dyn ContainerRuntime>,
+    builtin: Option<(String, MakeBuiltin)>,
     slots: Semaphore,
     // One entry for each pull that somebody waits for: bounded by the containers of the node.
     running: Mutex<BTreeMap<(String, String), Shared>>,
@@ -24,7 +29,13 @@ pub struct ImagePuller {
 impl ImagePuller {
     /// A puller over `runtime`.
     pub fn new(runtime: Arc<dyn ContainerRuntime>) -> Arc<Self> {
-        Arc::new(Self { runtime, slots: Semaphore::new(MAX_PULLS), running: Mutex::default() })
+        Arc::new(Self { runtime, builtin: None, slots: Semaphore::new(MAX_PULLS), running: Mutex::default() })
+    }
+
+    /// A puller that makes the image `name` instead of fetching it.
+    pub fn with_builtin(runtime: Arc<dyn ContainerRuntime>, name: &str, make: MakeBuiltin) -> Arc<Self> {
+        let builtin = Some((name.to_owned(), make));
+        Arc::new(Self { runtime, builtin, slots: Semaphore::new(MAX_PULLS), running: Mutex::default() })
     }
 
     /// Pulls `reference`, trying each of `auths` in turn (without credentials where there are none). Joins a pull of the
@@ -46,6 +57,11 @@ impl ImagePuller {
 
     async fn fetch(&self, reference: &str, auths: &[PullAuth]) -> Result<Image, Error> {
         let _slot = self.slots.acquire().await;
+        if let Some((name, make)) = self.builtin.as_ref().filter(|(name, _)| is_builtin(name, reference)) {
+            make().await?;
+            let made = self.runtime.image(name).await?;
+            return made.ok_or_else(|| Error::NotFound(format!("image {name}")));
+        }
         let mut failure = None;
         for auth in auths {
             match self.runtime.pull(reference, Some(auth)).await {
@@ -58,4 +74,9 @@ impl ImagePuller {
             None => self.runtime.pull(reference, None).await,
         }
     }
+}
+
+/// Whether `reference` names the image `name`, with its tag or without.
+fn is_builtin(name: &str, reference: &str) -> bool {
+    name == reference || name.rsplit_once(':').is_some_and(|(untagged, _)| untagged == reference)
 }

@@ -38,7 +38,7 @@ impl Bench {
     async fn start() -> Self {
         let clock = Arc::new(VirtualClock::starting_at(Timestamp::parse("2026-01-01T00:00:00Z").unwrap()));
         let world =
-            World { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(1)), disk: Arc::new(api::NoDisk) };
+            World { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(1)), disk: crate::world::disk::sim::SimDisk::new(1).boot() };
         let machine = Machine::new(MachineOptions::default(), world);
         let runtime = Hollow::new(Arc::clone(&machine));
         let api = FakeApi::new();
@@ -303,8 +303,11 @@ async fn a_changed_config_map_reaches_its_volume() {
     bench.pass(1).await;
     assert_eq!(bench.line("web"), "Pending ready=False restarts=0 ContainerCreating");
     bench.api.put(map.clone(), body("one"));
-    bench.pass(30).await;
+    bench.pass(1).await;
     assert_eq!(bench.line("web"), "Running ready=True restarts=0 running");
+    assert!(bench.api.events().contains(
+        &"web FailedMount: MountVolume.SetUp failed for volume \"v\" : configmap \"settings\" not found".to_owned()
+    ));
     bench.api.put(map, body("two"));
     bench.pass(1).await;
     let volume = format!("{:?}", bench.volumes.volume("uid-web", "v"));

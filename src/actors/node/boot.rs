@@ -3,7 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+
 use super::{Node, NodeParts};
+use crate::actors::agent::ImagePuller;
 use crate::actors::agent::parts::{Machine as NodeMachine, NodeSettings as AgentSettings};
 use crate::actors::service::Service as Task;
 use crate::actors::settings::{NodeSettings, RuntimeKind};
@@ -14,6 +17,7 @@ use crate::api::service::{Limits, Service};
 use crate::mesh::identity::{self, Identity, Subject};
 use crate::runtime::embedded::{Embedded, EmbeddedOptions};
 use crate::runtime::hollow::{Hollow, HollowNetwork, Machine, MachineOptions, MemoryLogs};
+use crate::runtime::images::toolbox;
 use crate::runtime::logs::{LogFiles, LogSource};
 use crate::runtime::network::bridge::{BridgeNetwork, NetworkOptions};
 use crate::runtime::probe::{HollowProber, NetProber, Prober};
@@ -89,7 +93,10 @@ pub async fn start(settings: &NodeSettings) -> Result<Node, Error> {
     let listeners = listen::bind(&config, &material).await?;
     let store = open_store(settings, &world).await?;
     let ground = ground(settings, &world).await?;
+    let puller = puller(settings, &ground.runtime);
+    let toolbox = pack(&puller);
     let parts = NodeParts {
+        puller,
         agent: agent(settings),
         runtime: ground.runtime,
         network: ground.network,
@@ -103,7 +110,7 @@ pub async fn start(settings: &NodeSettings) -> Result<Node, Error> {
         store,
         world,
     };
-    Ok(Node::assemble(parts, |service| vec![serve(listeners, service)]).await?)
+    Ok(Node::assemble(parts, |service| vec![serve(listeners, service), toolbox]).await?)
 }
 
 fn world() -> World {
@@ -134,10 +141,8 @@ pub fn url(settings: &NodeSettings) -> String {
 
 async fn open_store(settings: &NodeSettings, world: &World) -> Result<Store, Error> {
     let dir = settings.data.join("store");
-    let options = StoreOptions {
-        history_age: settings.store.history,
-        ..StoreOptions::new(dir.clone(), settings.name.clone())
-    };
+    let options =
+        StoreOptions { history_age: settings.store.history, ..StoreOptions::new(dir.clone(), settings.name.clone()) };
     let failed = |source| Error::Store { dir: dir.display().to_string(), source };
     Store::open(options, world.clone()).await.map_err(failed)
 }
@@ -238,6 +243,35 @@ fn services(settings: &NodeSettings) -> ServiceAddresses {
         Some(IpAddr::V4(network)) => ServiceAddresses { network, prefix: range.prefix(), ..defaults },
         _ => defaults,
     }
+}
+
+/// Pulls of a real node: the built-in image is packed from this binary.
+fn puller(settings: &NodeSettings, runtime: &Arc<dyn ContainerRuntime>) -> Arc<ImagePuller> {
+    let (inner, scratch, programs) = (runtime.clone(), settings.data.join("runtime"), settings.programs);
+    let hollow = settings.runtime == RuntimeKind::Hollow;
+    let make = move || {
+        let (inner, scratch) = (inner.clone(), scratch.clone());
+        async move {
+            if hollow {
+                return Ok(());
+            }
+            toolbox::ensure(&*inner, &this_binary(), programs, &scratch).await
+        }
+        .boxed()
+    };
+    ImagePuller::with_builtin(runtime.clone(), toolbox::NAME, Box::new(make))
+}
+
+/// Packs the built-in image beside the node's start; a pod that needs it sooner waits for it.
+fn pack(puller: &Arc<ImagePuller>) -> Child {
+    let puller = puller.clone();
+    Task::child("toolbox", move || {
+        let puller = puller.clone();
+        async move {
+            puller.pull(toolbox::NAME, &[]).await?;
+            std::future::pending().await
+        }
+    })
 }
 
 /// The API's listeners as a child: bound once, so that a restart of the child can only mean the end.

@@ -25,7 +25,7 @@ use crate::api::body::{self, Body};
 use crate::api::service::Service;
 
 /// How long a quiet connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a quiet connection is asked whether it lives, so that watches stay.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
@@ -82,7 +82,7 @@ pub async fn serve(
 pub async fn connection(quic: quinn::Connection, service: Arc<Service>, stop: CancellationToken) {
     let peer = Arc::new(peer(&quic));
     let mut builder = h3::server::builder();
-    builder.max_field_section_size(MAX_HEAD_BYTES as u64);
+    builder.max_field_section_size(u64::from(MAX_HEAD_BYTES));
     let Ok(mut connection) = builder.build::<_, Bytes>(Connection::new(quic)).await else { return };
     let requests = TaskTracker::new();
     loop {

@@ -142,9 +142,14 @@ impl Deleted {
         if !self.gone || SHOW_LAST.contains(&resource.id) {
             return self.value.clone();
         }
-        let mut details = json!({ "name": self.about.name, "kind": self.about.kind, "uid": self.about.uid });
-        if !self.about.group.is_empty() {
-            details["group"] = self.about.group.as_str().into();
+        let mut details = serde_json::Map::new();
+        let about = &self.about;
+        for (name, value) in
+            [("name", &about.name), ("group", &about.group), ("kind", &about.kind), ("uid", &about.uid)]
+        {
+            if !value.is_empty() {
+                details.insert(name.into(), value.as_str().into());
+            }
         }
         let body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,

@@ -98,15 +98,17 @@ fn event(
     warning: bool,
     (reason, message, now): (&str, &str, &str),
 ) -> Value {
-    let mut involved = json!({
-        "kind": regarding.kind, "apiVersion": regarding.api_version,
-        "name": &*regarding.key.name, "uid": regarding.uid,
-    });
-    if !regarding.key.namespace.is_empty() {
-        involved["namespace"] = (*regarding.key.namespace).into();
-    }
-    if !regarding.field_path.is_empty() {
-        involved["fieldPath"] = regarding.field_path.as_str().into();
+    let mut involved = serde_json::Map::new();
+    let about: [(&str, &str); 6] = [
+        ("kind", &regarding.kind),
+        ("apiVersion", &regarding.api_version),
+        ("namespace", &regarding.key.namespace),
+        ("name", &regarding.key.name),
+        ("uid", &regarding.uid),
+        ("fieldPath", &regarding.field_path),
+    ];
+    for (name, value) in about.into_iter().filter(|(_, value)| !value.is_empty()) {
+        involved.insert(name.to_owned(), value.into());
     }
     json!({
         "kind": "Event", "apiVersion": "v1", "metadata": { "name": name, "namespace": namespace },
@@ -126,9 +128,9 @@ fn event_name(regarding: &Regarding, parts: &[&str]) -> String {
         context.update(&[0]);
     }
     let digest = context.finish();
-    let hex: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let eight = digest.as_ref().iter().take(8).fold(0u64, |number, byte| number << 8 | u64::from(*byte));
     let name: String = regarding.key.name.chars().take(200).collect();
-    format!("{name}.{hex}")
+    format!("{name}.{eight:016x}")
 }
 
 fn unless(code: u16, reason: &str, result: Result<Revision, Status>) -> Result<Option<Revision>, Status> {

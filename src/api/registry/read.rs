@@ -63,10 +63,10 @@ impl Registry {
         let exact = options.version_match == Some(VersionMatch::Exact);
         if exact {
             let at = options.resource_version.map(Revision);
-            return self.page(resource, &scope, at, None, options).map_err(|error| error.into_status());
+            return self.page(resource, &scope, at, None, options).map_err(PageError::into_status);
         }
         self.wait_for(options.resource_version).await?;
-        self.page(resource, &scope, None, None, options).map_err(|error| error.into_status())
+        self.page(resource, &scope, None, None, options).map_err(PageError::into_status)
     }
 
     fn next_page(

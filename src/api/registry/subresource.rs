@@ -90,11 +90,10 @@ fn scale_of(resource: &Resource, object: &Value) -> Value {
     let metadata: serde_json::Map<String, Value> =
         kept.iter().filter_map(|name| Some(((*name).to_owned(), metadata.get(*name)?.clone()))).collect();
     let replicas = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
-    let mut status = json!({ "replicas": replicas("/status/replicas") });
-    let selector = selector_text(resource, object);
-    if !selector.is_empty() {
-        status["selector"] = selector.into();
-    }
+    let status = match selector_text(resource, object) {
+        none if none.is_empty() => json!({ "replicas": replicas("/status/replicas") }),
+        selector => json!({ "replicas": replicas("/status/replicas"), "selector": selector }),
+    };
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
         "spec": { "replicas": replicas("/spec/replicas") }, "status": status,

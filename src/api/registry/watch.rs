@@ -95,10 +95,8 @@ impl Events {
     /// The next event of the selection. Cancel-safe.
     pub async fn next(&mut self) -> Result<Event, Status> {
         loop {
-            while let Some(pending) = self.pending.pop_front() {
-                if let Some(event) = self.event(&pending)? {
-                    return Ok(event);
-                }
+            if let Some(event) = self.ready() {
+                return event;
             }
             let batch = self.watch.next().await.map_err(|error| watch_failure(&error, self.reached))?;
             self.reached = batch.revision;
@@ -106,9 +104,14 @@ impl Events {
         }
     }
 
-    /// Whether an event can be had without waiting for the store.
-    pub fn is_ready(&self) -> bool {
-        !self.pending.is_empty()
+    /// The next event that is here already; `None` where the store must be waited for.
+    pub fn ready(&mut self) -> Option<Result<Event, Status>> {
+        while let Some(pending) = self.pending.pop_front() {
+            if let Some(event) = self.event(&pending).transpose() {
+                return Some(event);
+            }
+        }
+        None
     }
 
     /// A bookmark of what has been delivered; `None` while there is more to deliver first.

@@ -1,104 +1,125 @@
-//! Small programs about files.
+//! Programs about files: cat, ls, mkdir, rm, touch.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Prints files, or standard input.
-pub fn cat(arguments: &[String]) -> Result<u8, String> {
-    let mut out = io::stdout().lock();
-    if arguments.is_empty() {
-        io::copy(&mut io::stdin().lock(), &mut out).map_err(|error| error.to_string())?;
+use super::failure::Failure;
+use super::words::Words;
+use super::{Outcome, Streams};
+
+/// Copies files, or its input, to its output.
+pub(super) fn cat(words: &[String], streams: &mut Streams) -> Outcome {
+    let words = Words::read(words, &[], &[])?;
+    if words.rest.is_empty() {
+        io::copy(streams.input, streams.out)?;
     }
-    for path in arguments {
-        let copied = match path.as_str() {
-            "-" => io::copy(&mut io::stdin().lock(), &mut out),
-            path => File::open(path).and_then(|mut file| io::copy(&mut file, &mut out)),
-        };
-        copied.map_err(|error| format!("{path}: {error}"))?;
+    for file in words.rest {
+        if file == "-" {
+            io::copy(streams.input, streams.out)?;
+        } else {
+            let mut opened = File::open(file).map_err(Failure::at(file))?;
+            io::copy(&mut opened, streams.out)?;
+        }
     }
-    out.flush().map_err(|error| error.to_string())?;
     Ok(0)
 }
 
-/// Prints names.
-pub fn ls(arguments: &[String]) -> Result<u8, String> {
-    let (flags, mut paths): (Vec<&String>, Vec<&String>) = arguments.iter().partition(|word| word.starts_with('-'));
-    let has = |letter| flags.iter().any(|flag| flag.contains(letter));
-    let here = ".".to_string();
-    if paths.is_empty() {
-        paths.push(&here);
-    }
-    for path in &paths {
-        let failed = |error: io::Error| format!("{path}: {error}");
-        let metadata = fs::symlink_metadata(path).map_err(failed)?;
-        if !fs::metadata(path).is_ok_and(|target| target.is_dir()) {
-            print_entry(path, &metadata, has('l'));
+/// Lists directories, names sorted; `-l` with mode, owner and size.
+pub(super) fn ls(words: &[String], streams: &mut Streams) -> Outcome {
+    let words = Words::read(words, &["-a", "-l", "-1"], &[])?;
+    let (all, long) = (words.has("-a"), words.has("-l"));
+    let paths = if words.rest.is_empty() { vec!["."] } else { words.rest };
+    let many = paths.len() > 1;
+    for path in paths {
+        let found = fs::symlink_metadata(path).map_err(Failure::at(path))?;
+        if !fs::metadata(path).unwrap_or(found).is_dir() {
+            entry(streams, Path::new(path), path, long)?;
             continue;
         }
-        if paths.len() > 1 {
-            println!("{path}:");
+        if many {
+            writeln!(streams.out, "{path}:")?;
         }
-        let mut entries: Vec<_> = fs::read_dir(path).map_err(failed)?.filter_map(Result::ok).collect();
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if let (true, Ok(metadata)) = (has('a') || !name.starts_with('.'), entry.metadata()) {
-                print_entry(&name, &metadata, has('l'));
-            }
+        for name in names(path)?.iter().filter(|name| all || !name.starts_with('.')) {
+            entry(streams, &Path::new(path).join(name), name, long)?;
         }
     }
     Ok(0)
 }
 
-fn print_entry(name: &str, metadata: &fs::Metadata, long: bool) {
+fn names(path: &str) -> Result<Vec<String>, Failure> {
+    let entries = fs::read_dir(path).map_err(Failure::at(path))?;
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok().map(|entry| entry.file_name().to_string_lossy().into_owned())).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn entry(streams: &mut Streams, path: &Path, name: &str, long: bool) -> Result<(), Failure> {
     if !long {
-        println!("{name}");
-        return;
+        return Ok(writeln!(streams.out, "{name}")?);
     }
-    let kind = match metadata.file_type() {
-        kind if kind.is_dir() => 'd',
-        kind if kind.is_symlink() => 'l',
+    let found = fs::symlink_metadata(path).map_err(Failure::at(path.display()))?;
+    let target = fs::read_link(path).map_or_else(|_| String::new(), |to| format!(" -> {}", to.display()));
+    let (mode, links, user, group, size) = (mode(&found), found.nlink(), found.uid(), found.gid(), found.size());
+    Ok(writeln!(streams.out, "{mode} {links:>3} {user:>5} {group:>5} {size:>10} {name}{target}")?)
+}
+
+fn mode(found: &Metadata) -> String {
+    let kind = match found.mode() >> 12 {
+        0o04 => 'd',
+        0o12 => 'l',
+        0o02 => 'c',
+        0o06 => 'b',
+        0o01 => 'p',
+        0o14 => 's',
         _ => '-',
     };
-    let bits = |shift: u32| {
-        let mode = metadata.mode() >> shift;
-        let letter = |bit: u32, letter| if mode & bit != 0 { letter } else { '-' };
-        [letter(4, 'r'), letter(2, 'w'), letter(1, 'x')]
-    };
-    let mode: String = [kind].into_iter().chain([6, 3, 0].into_iter().flat_map(bits)).collect();
-    println!("{mode} {:>5} {:>5} {:>10} {name}", metadata.uid(), metadata.gid(), metadata.len());
+    let bits = (0..9).rev().zip("rwxrwxrwx".chars());
+    let bits = bits.map(|(bit, letter)| if found.mode() >> bit & 1 == 1 { letter } else { '-' });
+    std::iter::once(kind).chain(bits).collect()
 }
 
-/// Makes files.
-pub fn touch(arguments: &[String]) -> Result<u8, String> {
-    each(arguments, |path| File::options().create(true).append(true).open(path).map(drop))
-}
-
-/// Makes directories.
-pub fn mkdir(arguments: &[String]) -> Result<u8, String> {
-    let parents = arguments.iter().any(|word| word == "-p");
-    each(arguments, |path| if parents { fs::create_dir_all(path) } else { fs::create_dir(path) })
-}
-
-/// Removes files.
-pub fn rm(arguments: &[String]) -> Result<u8, String> {
-    let flag = |letter| arguments.iter().any(|word| word.starts_with('-') && word.contains(letter));
-    let (recursive, force) = (flag('r'), flag('f'));
-    each(arguments, |path| {
-        let is_dir = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
-        let removed = if recursive && is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-        match removed {
-            Err(error) if force && error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        }
-    })
-}
-
-fn each(arguments: &[String], job: impl Fn(&Path) -> io::Result<()>) -> Result<u8, String> {
-    for path in arguments.iter().filter(|word| !word.starts_with('-')) {
-        job(Path::new(path)).map_err(|error| format!("{path}: {error}"))?;
+/// Makes directories; `-p` with their parents, and content if they are there.
+pub(super) fn mkdir(words: &[String], _: &mut Streams) -> Outcome {
+    let words = Words::read(words, &["-p"], &[])?;
+    for path in some(&words)? {
+        let made = if words.has("-p") { fs::create_dir_all(path) } else { fs::create_dir(path) };
+        made.map_err(Failure::at(path))?;
     }
     Ok(0)
+}
+
+/// Removes files; `-r` directories too, `-f` without a word about what is not there.
+pub(super) fn rm(words: &[String], _: &mut Streams) -> Outcome {
+    let words = Words::read(words, &["-r", "-R", "-f"], &[])?;
+    let deep = words.has("-r") || words.has("-R");
+    for path in some(&words)? {
+        match remove(Path::new(path), deep) {
+            Err(error) if words.has("-f") && error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(Failure::at(path))?,
+        }
+    }
+    Ok(0)
+}
+
+fn remove(path: &Path, deep: bool) -> io::Result<()> {
+    if deep && fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+/// Makes files that are not there; those that are get the present as their time.
+pub(super) fn touch(words: &[String], _: &mut Streams) -> Outcome {
+    let words = Words::read(words, &[], &[])?;
+    for path in some(&words)? {
+        // No truncation: a file that is there keeps its content.
+        let opened = OpenOptions::new().create(true).append(true).open(path).map_err(Failure::at(path))?;
+        nix::sys::stat::futimens(&opened, &nix::sys::time::TimeSpec::UTIME_NOW, &nix::sys::time::TimeSpec::UTIME_NOW)
+            .map_err(Failure::at(path))?;
+    }
+    Ok(0)
+}
+
+fn some<'a, 'b>(words: &'b Words<'a>) -> Result<&'b [&'a str], Failure> {
+    if words.rest.is_empty() { Err(Failure::Usage("a path is missing".to_owned())) } else { Ok(&words.rest) }
 }

@@ -277,13 +277,13 @@ fn watches(names: &Names) -> Vec<Path> {
     let base = format!("{}/watch{scope}/{plural}", names.root);
     let namespace: &[Parameter] = if names.row.namespaced { &[NAMESPACE] } else { &[] };
     let named: Vec<Parameter> = namespace.iter().copied().chain([NAME]).collect();
-    let mut paths = vec![
+    let mut found = vec![
         path(base.clone(), "watchlist", format!("watch{group_version}{scoped}List"), namespace),
         path(format!("{base}/{{name}}"), "watch", format!("watch{group_version}{scoped}"), &named),
     ];
     if names.row.namespaced {
         let id = format!("watch{group_version}{}ListForAllNamespaces", names.row.kind);
-        paths.push(path(format!("{}/watch/{plural}", names.root), "watchlist", id, &[]));
+        found.push(path(format!("{}/watch/{plural}", names.root), "watchlist", id, &[]));
     }
-    paths
+    found
 }

@@ -13,6 +13,9 @@ use crate::model::Timestamp;
 /// Grace where neither pod nor probe says one (Kubernetes' default).
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 
+/// How long a failed pull is shown as itself before it is shown as a back-off.
+const SHOW_FAILURE: Duration = Duration::from_secs(3);
+
 /// What a container is in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -120,7 +123,7 @@ pub fn succeeded(view: &ContainerView) -> bool {
 pub fn is_started(container: &Container, view: &ContainerView) -> bool {
     let probed = container.startup_probe.is_none()
         || view.probes.get(&ProbeKind::Startup).is_some_and(|track| track.verdict == Some(true));
-    view.is_running() && probed && !hook_pending(container, view)
+    view.is_running() && probed && !hook_pending(container, view) && view.post_start != Hook::Failed
 }
 
 /// Whether all init containers are over (or once were: a main container has been made since).
@@ -202,7 +205,10 @@ fn retry_is_due(slot: &Slot<'_>, view: &ContainerView, now: Timestamp, wake: &mu
     }
     wake.at(at);
     let attempt = view.next_attempt();
-    if image::is_pull_failure(failure.reason) && view.backoff_told != Some(attempt) {
+    let tell_at = view.image_backoff.raised_at.map_or(at, |raised_at| raised_at + SHOW_FAILURE);
+    if tell_at > now {
+        wake.at(tell_at);
+    } else if image::is_pull_failure(failure.reason) && view.backoff_told != Some(attempt) {
         let image = slot.container.image.clone();
         out.push(Action::TellBackoff { container: slot.name().to_owned(), attempt, image });
     }

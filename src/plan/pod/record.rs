@@ -81,6 +81,18 @@ impl Observed {
         Vec::new()
     }
 
+    /// Something that specs are made from has changed: what failed for want of it is tried again at once.
+    pub fn retry_config(&mut self) {
+        if let Part::Failed { backoff, .. } = &mut self.volumes {
+            *backoff = Backoff::NEW;
+        }
+        for view in self.containers.values_mut() {
+            if view.failure.as_ref().is_some_and(|failure| failure.reason == "CreateContainerConfigError") {
+                view.image_backoff = Backoff::NEW;
+            }
+        }
+    }
+
     fn container_finished(&mut self, pod: &Pod, action: &Action, outcome: Outcome, now: Timestamp) -> Vec<Event> {
         match (action, outcome) {
             (Action::EnsureImage { container, attempt, image, .. }, outcome) => {

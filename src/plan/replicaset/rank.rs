@@ -54,7 +54,9 @@ fn related_per_node(set: &Set, pods: &[SeenPod], snapshot: &Snapshot) -> BTreeMa
             *crowd.entry(node.to_owned()).or_default() += 1;
         }
     };
-    pods.iter().for_each(|seen| add(seen.object.pod_node()));
+    for seen in pods {
+        add(seen.object.pod_node());
+    }
     let Some(deployment) = owner::controller(&set.object) else { return crowd };
     let siblings = snapshot
         .owned_by(&deployment.uid)

@@ -1,4 +1,4 @@
-//! What a ReplicaSet and a ReplicationController have in common.
+//! What a replica set and a replication controller have in common.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

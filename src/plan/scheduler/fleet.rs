@@ -29,7 +29,6 @@ pub(super) struct Fleet {
 /// A pod on a node.
 pub(super) struct Resident {
     pub object: Arc<Object>,
-    pub pod: Arc<Pod>,
 }
 
 impl Fleet {
@@ -85,7 +84,7 @@ impl Fleet {
             ports.extend(wanted.ports.iter().cloned());
         }
         if let Some(pods) = self.pods.get_mut(at) {
-            pods.push(Resident { object: Arc::clone(&wanted.object), pod: Arc::clone(&wanted.pod) });
+            pods.push(Resident { object: Arc::clone(&wanted.object) });
         }
     }
 

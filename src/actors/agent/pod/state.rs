@@ -83,8 +83,10 @@ impl State {
         self.observed.orphaned = true;
     }
 
-    /// A config map or secret has changed: volumes made from it are brought up to date.
+    /// A config map or secret has changed: volumes made from it are brought up to date, and what waited for one is tried
+    /// again.
     pub fn refresh(&mut self, key: &ObjectKey) {
+        self.observed.retry_config();
         let ends = self.observed.ending_since.is_some() || self.observed.volumes != pod::observed::Part::Present;
         if ends || !pod::files::refers_to(&self.pod, key) {
             return;

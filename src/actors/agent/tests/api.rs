@@ -1,7 +1,6 @@
 //! An API in memory: objects with revisions, their changes, and the few rules that a node relies on.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -18,7 +17,6 @@ use crate::model::{ObjectKey, Revision, Scope};
 use crate::plan::Command;
 use crate::store::watch::Batch;
 use crate::store::{Change, ChangeKind, Error, Record};
-use crate::world::disk::{Disk, DiskFile};
 
 #[derive(Default)]
 pub struct FakeApi {
@@ -184,29 +182,5 @@ impl Changes for Follower {
             }
             changed.await;
         }
-    }
-}
-
-/// The store's disk is not used here.
-pub struct NoDisk;
-
-impl Disk for NoDisk {
-    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn list(&self, _: &Path) -> io::Result<Vec<PathBuf>> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn open(&self, _: &Path, _: bool) -> io::Result<Box<dyn DiskFile>> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn remove(&self, _: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }

@@ -15,7 +15,9 @@ fn story(events: &[Value]) -> Vec<String> {
 
 async fn change(api: &Api) {
     api.ok("POST", MAPS, config_map("b", "1")).await;
-    api.patch(&format!("{MAPS}/a"), "merge-patch", json!({ "metadata": { "labels": { "v": "2" } } })).await;
+    let patch = json!({ "metadata": { "labels": { "v": "2" } } });
+    let patched = api.patch(&format!("{MAPS}/a"), "merge-patch", patch).await;
+    assert_eq!((patched.code, &patched.body["metadata"]["labels"]["v"]), (200, &json!("2")), "{patched:?}");
     api.ok("DELETE", &format!("{MAPS}/b"), Value::Null).await;
 }
 

@@ -51,6 +51,9 @@ struct Counts {
 impl Counts {
     fn add(&mut self, pod: &Pod, slot: &Slot<'_>, view: &ContainerView) {
         let place = match view.current.as_ref().map(|current| &current.phase) {
+            Some(Phase::Running { .. }) if view.last.is_none() && containers::holds_others(slot, view) => {
+                &mut self.waiting
+            }
             Some(Phase::Running { .. }) => &mut self.running,
             Some(Phase::Exited(end)) if RestartPolicy::of_slot(pod, slot).restarts(end.code) => &mut self.again,
             Some(Phase::Exited(end)) if end.code == 0 => &mut self.succeeded,
