@@ -59,7 +59,7 @@ pub struct Service {
     pub stop: CancellationToken,
     /// Sessions that have left the request path.
     pub sessions: TaskTracker,
-    authorizer: Arc<dyn Authorizer>,
+    pub(super) authorizer: Arc<dyn Authorizer>,
     pub(super) documents: documents::Documents,
     in_flight: Semaphore,
     pub(super) streams: Arc<Semaphore>,

