@@ -72,6 +72,8 @@ pub struct Node {
     pub store: Store,
     /// The copy of every object that actors share.
     pub mirror: Arc<Mirror>,
+    /// The node's containers and images.
+    pub runtime: Arc<dyn ContainerRuntime>,
     root: ActorRef<supervisor::Message>,
     tree: Mutex<Option<JoinHandle<()>>>,
     ended: watch::Receiver<bool>,
@@ -103,7 +105,7 @@ impl Node {
             let _ = tree.await;
             end.send_replace(true);
         });
-        Ok(Self { service, store: parts.store, mirror, root, tree: Mutex::new(Some(tree)), ended })
+        Ok(Self { service, store: parts.store, mirror, runtime: parts.runtime, root, tree: Mutex::new(Some(tree)), ended })
     }
 
     /// Waits until the Node object `name` is Ready. Cancel-safe.

@@ -8,7 +8,6 @@
 mod bundle;
 mod client;
 mod exec;
-mod host;
 mod layout;
 mod pull;
 mod zygote;
@@ -65,7 +64,7 @@ impl Embedded {
         let images = Arc::new(ImageStore::open(&options.root.join("images"))?);
         let layout = Layout::open(&options.root, &options.run)?;
         let zygote = zygote::Zygote::new(options.shim_binary, options.cgroup_root.join("shims"));
-        let host = host::read(cgroup::is_v2());
+        let host = super::oci::host::read(cgroup::is_v2());
         let EmbeddedOptions { cgroup_root, plain_http, .. } = options;
         Ok(Arc::new(Self { layout, images, zygote, cgroup_root, host, plain_http, world }))
     }

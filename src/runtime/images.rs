@@ -40,7 +40,7 @@ pub fn digest(bytes: &[u8]) -> String {
     digest_text(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }
 
-fn digest_text(raw: &[u8]) -> String {
+pub(in crate::runtime) fn digest_text(raw: &[u8]) -> String {
     let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }

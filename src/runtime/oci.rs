@@ -1,8 +1,9 @@
 //! Turns a container's spec and its image's configuration into an OCI runtime spec. Pure: what it must know of the
-//! machine is in [`Host`]. Both real runtimes use it. `defaults.rs` has the constants that every container gets,
+//! machine is in [`Host`], which `host.rs` reads. Both real runtimes use it. `defaults.rs` has the constants that every container gets,
 //! `user.rs` finds users in an image, `resources.rs` speaks cgroup.
 
 pub mod defaults;
+pub mod host;
 pub mod resources;
 pub mod user;
 

@@ -186,7 +186,7 @@ fn embedded_options(settings: &NodeSettings) -> EmbeddedOptions {
 }
 
 /// Nodes on one machine have names of their own for what the machine shares.
-fn cgroup_root(settings: &NodeSettings) -> String {
+pub fn cgroup_root(settings: &NodeSettings) -> String {
     if settings.network.bridge == DEFAULT_BRIDGE {
         CGROUP_ROOT.into()
     } else {
