@@ -47,7 +47,7 @@ impl Node {
     fn configure(&self, settings: &str, nth: u16) {
         let bridge = &self.bridge;
         let text = format!(
-            "{settings}\n[network]\nbridge = \"{bridge}\"\nnft_table = \"shoal_{bridge}\"\npod_cidr = \"10.{}.{}.0/24\"\n",
+            "{settings}\n[network]\nbridge = \"{bridge}\"\ntable = \"shoal_{bridge}\"\npod_cidr = \"10.{}.{}.0/24\"\n",
             200 + nth / 200,
             nth % 200,
         );
@@ -105,11 +105,6 @@ impl Node {
     /// The admin's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.data.path().join("node/admin.kubeconfig")
-    }
-
-    /// Process id of the node.
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("the node runs").id()
     }
 
     /// Ends the process as a power cut would.

@@ -86,11 +86,10 @@ fn hooks_run_and_an_end_is_polite_first_and_certain_then() {
     let node = Node::start("embedded");
     let host = node.data.path().join("hooks");
     let volumes = format!("  volumes: [{{name: host, hostPath: {{path: {}, type: DirectoryOrCreate}}}}]\n", text(&host));
-    let hooks = "command: [sh, -c, \"signals > /h/signals\"], volumeMounts: [{name: host, mountPath: /h}], lifecycle: {\
+    let hooks = "args: [signals], volumeMounts: [{name: host, mountPath: /h}], lifecycle: {\
                  postStart: {exec: {command: [sh, -c, \"echo started > /h/post\"]}}, \
                  preStop: {exec: {command: [sh, -c, \"echo stopping > /h/pre\"]}}}";
-    let polite = "args: [signals]";
-    node.apply(&pod("hooks", &format!("  terminationGracePeriodSeconds: 5\n{volumes}"), &[container("main", &hooks.replace("command: [sh, -c, \\\"signals > /h/signals\\\"]", polite))]));
+    node.apply(&pod("hooks", &format!("  terminationGracePeriodSeconds: 5\n{volumes}"), &[container("main", hooks)]));
     node.apply(&pod("stubborn", "  terminationGracePeriodSeconds: 3\n", &[container("main", "args: [signals, --linger, forever]")]));
     node.apply(&pod("bad-hook", "", &[container("main", "args: [sleep], lifecycle: {postStart: {exec: {command: [\"false\"]}}}")]));
     ready(&node, "hooks");

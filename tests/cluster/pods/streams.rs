@@ -75,7 +75,7 @@ fn piped(node: &Node, args: &[&str], input: &[u8]) -> Vec<u8> {
     let writer = std::thread::spawn(move || stdin.write_all(&input));
     let output = child.wait_with_output().expect("kubectl");
     writer.join().expect("a thread").expect("all was taken");
-    outcome(&output).err().map_or((), |error| panic!("kubectl {args:?}: {error}"));
+    outcome(&output).unwrap_or_else(|error| panic!("kubectl {args:?}: {error}"));
     output.stdout
 }
 
