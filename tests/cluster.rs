@@ -5,6 +5,7 @@ mod cluster {
     pub mod bad_input;
     pub mod kube_client;
     pub mod node;
+    pub mod pods;
     pub mod python;
     pub mod tutorial;
 }

@@ -40,7 +40,12 @@ impl ImagePuller {
     /// Of the last try.
     pub async fn pull(&self, reference: &str, auths: &[PullAuth]) -> Result<Image, Error> {
         let users: Vec<&str> = auths.iter().map(|auth| auth.username.as_str()).collect();
-        let key = (reference.to_owned(), users.join("\n"));
+        // However it is spelled, the built-in image is packed once at a time: packing uses files of one name.
+        let builtin = self.builtin.as_ref().map(|(name, _)| name).filter(|name| is_builtin(name, reference));
+        let key = match builtin {
+            Some(name) => (name.clone(), String::new()),
+            None => (reference.to_owned(), users.join("\n")),
+        };
         let shared = Arc::clone(self.running.lock().entry(key.clone()).or_default());
         let result = shared.get_or_init(|| self.fetch(reference, auths)).await.clone();
         let mut running = self.running.lock();
