@@ -68,11 +68,16 @@ async fn lead(
     };
     let life = async {
         let Some(started) = cluster.start().await? else { return std::future::pending().await };
-        let user = User { client: started.client.clone(), history: Arc::clone(history), trace: trace.clone() };
+        let user = User {
+            client: started.client.clone(),
+            store: started.store.clone(),
+            history: Arc::clone(history),
+            trace: trace.clone(),
+        };
         user.client.post("/api/v1/namespaces", json!({"metadata": {"name": NAMESPACE}})).await;
         keys::read_back(&user).await;
         let mut rng = Rng::seed_from_u64(cluster.seed.rotate_left(17) ^ nth);
-        let watchers = follow(&user);
+        let watchers = follow(&user, &mut rng);
         match end {
             End::Crash(_) => {
                 let _users = (busy(&user, &mut rng), watchers);
@@ -94,10 +99,10 @@ async fn lead(
     }
 }
 
-fn follow(user: &User) -> tokio::task::JoinSet<()> {
+fn follow(user: &User, rng: &mut Rng) -> tokio::task::JoinSet<()> {
     let mut watchers = tokio::task::JoinSet::new();
     for (index, (_, path)) in WATCHED.iter().enumerate() {
-        watchers.spawn(watcher::follow(user.clone(), index, path));
+        watchers.spawn(watcher::follow(user.clone(), index, path, Rng::seed_from_u64(rng.random())));
     }
     watchers
 }

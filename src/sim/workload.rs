@@ -15,6 +15,7 @@ use rand::Rng as _;
 use super::client::Client;
 use super::history::History;
 use super::trace::Trace;
+use crate::store::Store;
 use crate::world::entropy::Rng;
 
 /// Namespace that the workload lives in.
@@ -25,6 +26,8 @@ pub const NAMESPACE: &str = "sim";
 pub struct User {
     /// The API.
     pub client: Client,
+    /// The store below, for what only an operator does.
+    pub store: Store,
     /// Where it writes down what it was told.
     pub history: Arc<Mutex<History>>,
     /// Where it says what it does.
