@@ -198,7 +198,11 @@ async fn write(mut waiting: mpsc::Receiver<Message>, mut sink: SplitSink<Socket,
             return;
         }
     }
+<<<<<<< HEAD
     // Clients take a close without this code for a failure, whatever the streams said.
+=======
+    // Clients take an end without a code for a broken connection.
+>>>>>>> h/kube
     let _ = sink.send(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))).await;
     let _ = sink.close().await;
 }
