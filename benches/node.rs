@@ -105,7 +105,7 @@ impl Node {
         let settings = data.path().join("bench.toml");
         std::fs::write(
             &settings,
-            "[network]\nbridge = \"shbench\"\nnft_table = \"shoal_bench\"\npod_cidr = \"10.199.0.0/22\"\n",
+            "[network]\nbridge = \"shbench\"\ntable = \"shoal_bench\"\npod_cidr = \"10.199.0.0/22\"\n",
         )?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = std::fs::File::create(data.path().join("log"))?;

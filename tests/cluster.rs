@@ -11,4 +11,4 @@ mod cluster {
 }
 
 mod network;
-mod runtime_contract;
+pub mod runtime_contract;

@@ -168,8 +168,18 @@ impl ContainerRuntime for Embedded {
     }
 
     async fn remove_image(&self, reference: &str) -> Result<(), Error> {
-        let (images, reference) = (Arc::clone(&self.images), reference.to_owned());
-        blocking(move || images.remove(&reference)).await
+        let (images, reference, layout) = (Arc::clone(&self.images), reference.to_owned(), self.layout.clone());
+        blocking(move || {
+            let record = images.find(&reference).ok_or_else(|| Error::NotFound(format!("image {reference}")))?;
+            // Its layers are what its containers run on.
+            match layout.user_of(&record.id)? {
+                Some(id) if record.references.len() <= 1 || reference == record.id => {
+                    Err(Error::System(format!("image {reference} is in use by container {id}")))
+                }
+                _ => images.remove(&reference),
+            }
+        })
+        .await
     }
 
     async fn create_sandbox(&self, spec: &SandboxSpec) -> Result<(), Error> {

@@ -41,6 +41,9 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 pub(in crate::runtime) fn digest_text(raw: &[u8]) -> String {
-    let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    let mut text = "sha256:".to_owned();
+    for byte in raw {
+        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
+    }
+    text
 }

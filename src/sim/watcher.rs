@@ -42,7 +42,7 @@ async fn list(user: &User, index: usize, path: &str) -> bool {
 }
 
 async fn stream(user: &User, index: usize, path: &str, from: u64) {
-    let query = format!("{path}?watch=1&allowWatchBookmarks=true&timeoutSeconds=60&resourceVersion={from}");
+    let query = format!("{path}?watch=1&allowWatchBookmarks=true&timeoutSeconds=300&resourceVersion={from}");
     match user.client.0.lines(query).await {
         Ok(mut lines) => {
             while let Some(line) = lines.next().await {

@@ -7,6 +7,15 @@ fn a_tutorial_works_on_the_embedded_runtime() {
     tutorial("embedded");
 }
 
+#[test]
+fn a_tutorial_works_on_containerd() {
+    let daemon = crate::runtime_contract::daemon::Containerd::start();
+    let node = Node::start_with("containerd", &format!("containerd_socket = {:?}\n", daemon.socket()));
+    walk(&node);
+    drop(node);
+    drop(daemon);
+}
+
 fn tutorial(runtime: &str) {
     walk(&Node::start(runtime));
 }

@@ -168,6 +168,7 @@ async fn a_restarted_runtime_adopts(bed: &mut Bed) {
 async fn removal_is_complete_and_can_be_repeated(bed: &Bed) {
     let spec = shell(bed, "removed", "sleep 1000");
     started(bed, &spec).await;
+    assert!(!bed.real || bed.keeps_images_in_use().await, "an image in use is removed");
     let waiting = bed.runtime.wait(&spec.id);
     let removing = async {
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -9,9 +9,6 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::runtime::{ContainerRuntime, Error, Image, PullAuth};
 
-/// Pulls at the same time on one node; more wait.
-pub const MAX_PULLS: usize = 4;
-
 /// Makes the image that comes with the program itself; doing it again is cheap.
 pub type MakeBuiltin = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
@@ -27,15 +24,13 @@ pub struct ImagePuller {
 }
 
 impl ImagePuller {
-    /// A puller over `runtime`.
-    pub fn new(runtime: Arc<dyn ContainerRuntime>) -> Arc<Self> {
-        Arc::new(Self { runtime, builtin: None, slots: Semaphore::new(MAX_PULLS), running: Mutex::default() })
-    }
-
-    /// A puller that makes the image `name` instead of fetching it.
-    pub fn with_builtin(runtime: Arc<dyn ContainerRuntime>, name: &str, make: MakeBuiltin) -> Arc<Self> {
-        let builtin = Some((name.to_owned(), make));
-        Arc::new(Self { runtime, builtin, slots: Semaphore::new(MAX_PULLS), running: Mutex::default() })
+    /// A puller over `runtime` that pulls `at_once` images at a time, and makes the built-in one instead of fetching it.
+    pub fn new(
+        runtime: Arc<dyn ContainerRuntime>,
+        at_once: usize,
+        builtin: Option<(String, MakeBuiltin)>,
+    ) -> Arc<Self> {
+        Arc::new(Self { runtime, builtin, slots: Semaphore::new(at_once), running: Mutex::default() })
     }
 
     /// Pulls `reference`, trying each of `auths` in turn (without credentials where there are none). Joins a pull of the

@@ -53,7 +53,7 @@ impl Bench {
             logs: MemoryLogs::new(Arc::clone(&machine)),
             objects: api.clone(),
             executor: api.clone(),
-            puller: ImagePuller::new(runtime),
+            puller: ImagePuller::new(runtime, 4, None),
             starts: Arc::new(Semaphore::new(MAX_STARTS)),
         };
         let mut bench = Self { api, machine, prober, volumes, parts, agent: None };

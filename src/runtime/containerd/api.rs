@@ -26,7 +26,7 @@ use crate::world::World;
 /// The snapshotter whose snapshots are overlayfs mounts.
 pub(super) const SNAPSHOTTER: &str = "overlayfs";
 /// How long a lease protects what is being made, should its owner die.
-const LEASE_AGE: Duration = Duration::from_secs(3600);
+const LEASE_AGE: Duration = Duration::from_hours(1);
 /// Bytes of the largest answer that is taken: a list of all containers with their specs.
 const ANSWER_BYTES: usize = 64 << 20;
 

@@ -44,8 +44,8 @@ pub(super) async fn start(
     let process = Process { api: api.clone(), container: container.id.clone(), exec: api.unique("exec") };
     let pipes = Pipes::make(&scratch.path, spec)?;
     // Opened before anyone writes; the daemon's shim has opened the other ends when the process runs.
-    let stdout = pipes.reader(&pipes.stdout)?;
-    let stderr = pipes.stderr.as_ref().map(|path| pipes.reader(path)).transpose()?;
+    let stdout = reader(&pipes.stdout)?;
+    let stderr = pipes.stderr.as_ref().map(|path| reader(path)).transpose()?;
     process.make(&pipes, describe(container, spec)?, spec.tty).await?;
     if let Err(error) = process.run().await {
         process.forget().await;
@@ -92,10 +92,10 @@ impl Pipes {
             stderr: (!spec.tty).then(|| make("stderr")).transpose()?,
         })
     }
+}
 
-    fn reader(&self, path: &Path) -> Result<Receiver, Error> {
-        OpenOptions::new().open_receiver(path).map_err(|error| pods::system("open a pipe", &error))
-    }
+fn reader(path: &Path) -> Result<Receiver, Error> {
+    OpenOptions::new().open_receiver(path).map_err(|error| pods::system("open a pipe", &error))
 }
 
 impl Process {
