@@ -20,7 +20,8 @@ fn container(name: &str, rest: &str) -> String {
 
 /// A pod that ends fast; `spec` is what else stands in its spec (block YAML, indented by two).
 fn pod(name: &str, spec: &str, containers: &[String]) -> String {
-    let grace = if spec.contains("terminationGracePeriodSeconds") { "" } else { "  terminationGracePeriodSeconds: 1\n" };
+    let grace =
+        if spec.contains("terminationGracePeriodSeconds") { "" } else { "  terminationGracePeriodSeconds: 1\n" };
     let containers: String = containers.iter().map(|container| format!("  - {container}\n")).collect();
     format!(
         "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {name}, tier: gold}}}}\n\

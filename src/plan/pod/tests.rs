@@ -332,3 +332,29 @@ fn a_pod_that_is_deleted_while_a_container_is_made_waits_for_it() {
          BeginEnd",
     );
 }
+
+#[test]
+fn a_finished_pod_whose_object_goes_leaves_nothing() {
+    check(
+        json!({ "restartPolicy": "Never", "containers": [{ "name": "a", "image": "i" }] }),
+        "start
+         exit a 0
+         gone",
+        "> start
+         = Pending a#0=ContainerCreating
+         PrepareVolumes
+         AttachNetwork
+         EnsureImage a#0
+         CreateSandbox
+         Create a#0
+         Start a#0
+         = Running a#0=ready READY
+         > exit a 0
+         = Succeeded a#0=Completed(0)
+         BeginEnd
+         DetachNetwork
+         CleanVolumes
+         > gone
+         RemoveSandbox",
+    );
+}

@@ -11,8 +11,10 @@ use super::{container, field, pod, ready, until};
 fn a_deleted_pod_leaves_nothing_on_the_machine() {
     let node = Node::start("embedded");
     let port = super::super::node::free_port();
-    let main = format!("args: [http-echo], ports: [{{containerPort: 8080, hostPort: {port}}}], \
-                        volumeMounts: [{{name: a, mountPath: /a}}, {{name: b, mountPath: /b}}]");
+    let main = format!(
+        "args: [http-echo], ports: [{{containerPort: 8080, hostPort: {port}}}], \
+                        volumeMounts: [{{name: a, mountPath: /a}}, {{name: b, mountPath: /b}}]"
+    );
     let volumes = "  volumes: [{name: a, emptyDir: {}}, {name: b, emptyDir: {medium: Memory}}]\n";
     // The first pod starts what all pods share.
     node.apply(&pod("first", "", &[container("main", "args: [sleep]")]));
@@ -45,11 +47,23 @@ fn thirty_replicas_come_up_and_down_takes_all_of_them() {
     assert_eq!(distinct.len(), 30, "an address each: {ips}");
     node.kill_9();
     node.down();
-    assert_eq!(marks(&node), Vec::<String>::new(), "nothing of the node is left");
+    assert_eq!(on_machine(&node), Vec::<String>::new(), "nothing of the node is left");
 }
 
-/// Everything on the machine that is the node's: processes, mounts, links, cgroups, rules, directories.
+/// Everything of the node: what the machine has of it, and the directories of pods.
 fn marks(node: &Node) -> Vec<String> {
+    let data = node.data.path().display().to_string();
+    let below =
+        ["node/pods", "node/logs", "node/runtime/scratch", "node/run/pods"].map(|path| format!("{data}/{path}"));
+    let list = Command::new("find").args(below).args(["-mindepth", "1", "-path", "*-*-*"]).output().expect("find");
+    let mut found = on_machine(node);
+    found.extend(String::from_utf8_lossy(&list.stdout).lines().map(str::to_owned));
+    found.sort();
+    found
+}
+
+/// What the machine has of the node: mounts, links, rules, control groups and so processes.
+fn on_machine(node: &Node) -> Vec<String> {
     let data = node.data.path().display().to_string();
     let mut found = Vec::new();
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
@@ -66,10 +80,6 @@ fn marks(node: &Node) -> Vec<String> {
         let list = Command::new("find").args([&format!("/sys/fs/cgroup/{hierarchy}{groups}"), "-type", "d"]).output();
         found.extend(String::from_utf8_lossy(&list.expect("find").stdout).lines().map(str::to_owned));
     }
-    let below = ["node/pods", "node/logs", "node/runtime/scratch"].map(|path| format!("{data}/{path}"));
-    let list = Command::new("find").args(below).args(["-mindepth", "1"]).output().expect("find");
-    found.extend(String::from_utf8_lossy(&list.stdout).lines().map(str::to_owned));
-    found.sort();
     found
 }
 

@@ -44,7 +44,9 @@ fn containers_end_and_come_back_as_their_policy_says() {
         assert_eq!(field(&node, name, ".status.phase"), "Running");
     }
     let table = node.kubectl(&["get", "pods", "--no-headers"]);
-    for (name, status) in [("never", "Error"), ("succeeds", "Completed"), ("hungry", "OOMKilled"), ("uninit", "Init:Error")] {
+    for (name, status) in
+        [("never", "Error"), ("succeeds", "Completed"), ("hungry", "OOMKilled"), ("uninit", "Init:Error")]
+    {
         let line = table.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         assert!(line.contains(status), "{name} is not {status}:\n{table}");
     }
@@ -85,13 +87,22 @@ fn probes_hold_back_kill_and_let_through() {
 fn hooks_run_and_an_end_is_polite_first_and_certain_then() {
     let node = Node::start("embedded");
     let host = node.data.path().join("hooks");
-    let volumes = format!("  volumes: [{{name: host, hostPath: {{path: {}, type: DirectoryOrCreate}}}}]\n", text(&host));
+    let volumes =
+        format!("  volumes: [{{name: host, hostPath: {{path: {}, type: DirectoryOrCreate}}}}]\n", text(&host));
     let hooks = "args: [signals], volumeMounts: [{name: host, mountPath: /h}], lifecycle: {\
                  postStart: {exec: {command: [sh, -c, \"echo started > /h/post\"]}}, \
                  preStop: {exec: {command: [sh, -c, \"echo stopping > /h/pre\"]}}}";
     node.apply(&pod("hooks", &format!("  terminationGracePeriodSeconds: 5\n{volumes}"), &[container("main", hooks)]));
-    node.apply(&pod("stubborn", "  terminationGracePeriodSeconds: 3\n", &[container("main", "args: [signals, --linger, forever]")]));
-    node.apply(&pod("bad-hook", "", &[container("main", "args: [sleep], lifecycle: {postStart: {exec: {command: [\"false\"]}}}")]));
+    node.apply(&pod(
+        "stubborn",
+        "  terminationGracePeriodSeconds: 3\n",
+        &[container("main", "args: [signals, --linger, forever]")],
+    ));
+    node.apply(&pod(
+        "bad-hook",
+        "",
+        &[container("main", "args: [sleep], lifecycle: {postStart: {exec: {command: [\"false\"]}}}")],
+    ));
     ready(&node, "hooks");
     ready(&node, "stubborn");
     assert_eq!(fs::read_to_string(host.join("post")).expect("the hook's file"), "started\n");

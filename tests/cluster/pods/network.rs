@@ -8,7 +8,8 @@ fn pods_are_reached_by_address_by_host_port_and_on_the_nodes_own_network() {
     let node = Node::start_with("embedded", &format!("address = \"{}\"", address()));
     let (host_port, own_port) = (free_port(), free_port());
     let probe = "readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}";
-    let server = format!("args: [http-echo, --text, served], ports: [{{containerPort: 8080, hostPort: {host_port}}}], {probe}");
+    let server =
+        format!("args: [http-echo, --text, served], ports: [{{containerPort: 8080, hostPort: {host_port}}}], {probe}");
     let own = format!("args: [http-echo, --port, \"{own_port}\", --text, on-the-node]");
     node.apply(&pod("server", "", &[container("web", &server)]));
     let beside = container("web", "args: [http-echo, --port, \"9090\", --text, beside]");

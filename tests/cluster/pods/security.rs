@@ -10,7 +10,10 @@ fn containers_run_as_who_they_are_told_with_what_they_are_given() {
                   capabilities: {drop: [ALL]}}";
     let containers = [
         container("strict", strict),
-        container("caps", "args: [sleep], securityContext: {runAsUser: 0, capabilities: {drop: [ALL], add: [NET_ADMIN]}}"),
+        container(
+            "caps",
+            "args: [sleep], securityContext: {runAsUser: 0, capabilities: {drop: [ALL], add: [NET_ADMIN]}}",
+        ),
         container("plain", "args: [sleep], securityContext: {runAsUser: 0}"),
         container("free", "args: [sleep], securityContext: {runAsUser: 0, privileged: true}"),
     ];
@@ -34,7 +37,10 @@ fn containers_run_as_who_they_are_told_with_what_they_are_given() {
     let all = std::fs::read_to_string("/proc/self/status").expect("a status");
     let bounding = all.lines().find_map(|line| line.strip_prefix("CapBnd:")).expect("a bounding set").trim().to_owned();
     assert_eq!(status("free", "CapEff"), bounding, "as much as the node has");
-    assert!(inside(&node, "who", "free", "ls /dev").lines().count() > inside(&node, "who", "plain", "ls /dev").lines().count());
+    assert!(
+        inside(&node, "who", "free", "ls /dev").lines().count()
+            > inside(&node, "who", "plain", "ls /dev").lines().count()
+    );
 
     becomes(&node, "refused", ".status.containerStatuses[0].state.waiting.reason", "CreateContainerConfigError");
     let message = field(&node, "refused", ".status.containerStatuses[0].state.waiting.message");

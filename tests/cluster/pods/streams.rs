@@ -69,7 +69,8 @@ fn exec_carries_codes_input_errors_and_a_terminal() {
 
 fn piped(node: &Node, args: &[&str], input: &[u8]) -> Vec<u8> {
     let mut command = node.command("kubectl", args);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl");
     let mut stdin = child.stdin.take().expect("a pipe");
     let input = input.to_vec();
     let writer = std::thread::spawn(move || stdin.write_all(&input));

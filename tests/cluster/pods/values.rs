@@ -50,9 +50,21 @@ fn environment_comes_from_values_maps_secrets_and_the_pod_itself() {
     let env = inside(&node, "env", "main", "env");
     let address = format!("IP={ip}");
     let wanted = [
-        "CM_color=blue", "password=hunter2", "token=t0k", "PLAIN=v", "EXPANDED=<v> $(PLAIN)", "COLOR=blue",
-        "PASSWORD=hunter2", "POD=env", address.as_str(), "NODE=node-a", "TIER=gold", "CPU=500", "MEM=33554432",
-        "HOSTNAME=env", "KUBERNETES_SERVICE_PORT=443",
+        "CM_color=blue",
+        "password=hunter2",
+        "token=t0k",
+        "PLAIN=v",
+        "EXPANDED=<v> $(PLAIN)",
+        "COLOR=blue",
+        "PASSWORD=hunter2",
+        "POD=env",
+        address.as_str(),
+        "NODE=node-a",
+        "TIER=gold",
+        "CPU=500",
+        "MEM=33554432",
+        "HOSTNAME=env",
+        "KUBERNETES_SERVICE_PORT=443",
     ];
     for line in wanted {
         assert!(env.lines().any(|known| known == line), "{line:?} is not in:\n{env}");
@@ -146,7 +158,11 @@ fn resources_are_cgroup_values() {
 /// What the first container's cgroup says, wherever its pod's class has put it (first hierarchy).
 fn value(node: &Node, controller: &str, uid: &str, file: &str) -> String {
     let root = format!("/sys/fs/cgroup/{controller}{}", node.cgroup());
-    let find = super::super::node::run(std::process::Command::new("find").args([root.as_str(), "-path", &format!("*{uid}*/{file}")]));
+    let find = super::super::node::run(std::process::Command::new("find").args([
+        root.as_str(),
+        "-path",
+        &format!("*{uid}*/{file}"),
+    ]));
     let path = find.lines().max_by_key(|path| path.len()).unwrap_or_else(|| panic!("no {file} of {uid}"));
     fs::read_to_string(path).expect("a value").trim().to_owned()
 }
