@@ -11,7 +11,7 @@ use super::cluster::{Cluster, Started};
 use super::history::History;
 use super::trace::Trace;
 use super::watcher;
-use super::workload::{NAMESPACE, User, counter, deploy, keys};
+use super::workload::{NAMESPACE, User, counter, deploy, fence, keys};
 use crate::model::Scope;
 use crate::world::entropy::Rng;
 
@@ -77,7 +77,7 @@ async fn lead(
         user.client.post("/api/v1/namespaces", json!({"metadata": {"name": NAMESPACE}})).await;
         keys::read_back(&user).await;
         let mut rng = Rng::seed_from_u64(cluster.seed.rotate_left(17) ^ nth);
-        let watchers = follow(&user, &mut rng);
+        let watchers = follow(&user, &mut rng, matches!(end, End::Crash(_)));
         match end {
             End::Crash(_) => {
                 let _users = (busy(&user, &mut rng), watchers);
@@ -99,10 +99,10 @@ async fn lead(
     }
 }
 
-fn follow(user: &User, rng: &mut Rng) -> tokio::task::JoinSet<()> {
+fn follow(user: &User, rng: &mut Rng, compacts: bool) -> tokio::task::JoinSet<()> {
     let mut watchers = tokio::task::JoinSet::new();
     for (index, (_, path)) in WATCHED.iter().enumerate() {
-        watchers.spawn(watcher::follow(user.clone(), index, path, Rng::seed_from_u64(rng.random())));
+        watchers.spawn(watcher::follow(user.clone(), index, path, Rng::seed_from_u64(rng.random()), compacts));
     }
     watchers
 }
@@ -116,6 +116,7 @@ fn busy(user: &User, rng: &mut Rng) -> tokio::task::JoinSet<()> {
     for _ in 0..COUNTERS {
         users.spawn(counter::count_for_ever(user.clone(), fork()));
     }
+    users.spawn(fence::move_for_ever(user.clone(), fork()));
     for _ in 0..DEPLOYERS {
         users.spawn(deploy::deploy_for_ever(user.clone(), fork()));
     }

@@ -14,13 +14,13 @@ use crate::model::Revision;
 use crate::world::entropy::Rng;
 
 /// Longest that a watch is asked for.
-const LONGEST_SECONDS: u64 = 40;
+const LONGEST_SECONDS: u64 = 10;
 
 /// Follows the watch with this index in the history until the node dies.
-pub async fn follow(user: User, index: usize, path: &'static str, mut rng: Rng) {
+pub async fn follow(user: User, index: usize, path: &'static str, mut rng: Rng, compacts: bool) {
     loop {
         if let Some(from) = position(&user, index) {
-            if rng.random_bool(0.2) {
+            if compacts && rng.random_bool(0.5) {
                 // The edge of what is retained is where a watch can go wrong: stand right on it.
                 let compacted = user.store.compact(Revision(from)).await;
                 user.trace.note(format!("watch {index} has history compacted at {from}: {compacted:?}"));
@@ -78,7 +78,7 @@ fn take(user: &User, index: usize, line: &Bytes) -> bool {
     let kind = event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     let object = event.get("object").cloned().unwrap_or_default();
     if kind == "ERROR" {
-        user.trace.note(format!("watch {index} expired"));
+        user.trace.note(format!("watch {index} ends: {}", object.get("message").unwrap_or_default()));
         with(user, index, |watch| watch.expired = true);
         return false;
     }

@@ -1,9 +1,11 @@
 //! What the simulated users do: write keys of their own, count together, deploy, scale, roll and delete.
 //!
-//! Rooms: `keys` writes that are checked one by one; `counter` lost updates; `deploy` sets of pods.
+//! Rooms: `keys` writes that are checked one by one; `counter` lost updates; `deploy` sets of pods; `fence` a control
+//! actor that moved.
 
 pub mod counter;
 pub mod deploy;
+pub mod fence;
 pub mod keys;
 
 use std::sync::Arc;
