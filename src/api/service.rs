@@ -173,7 +173,7 @@ impl Service {
             peer: peer.clone(),
         };
         match route {
-            Route::Unknown => Err(unknown()),
+            Route::Unknown => Err(Status::no_such_path()),
             Route::Other => documents::serve(self, &path, &incoming),
             Route::Resource(target) => {
                 count_as(labels, verb, &target);
@@ -195,8 +195,10 @@ impl Service {
             return connecting.await;
         }
         let accepted = accepted?;
+        let deprecation = target.resource.deprecation.map(str::to_owned);
         let serving: BoxFuture<'_, _> = Box::pin(verbs::serve(self, target, verb, incoming, accepted.shape, with));
-        let answer = serving.await?;
+        let mut answer = serving.await?;
+        answer.warnings.extend(deprecation);
         answer::write(answer, accepted, self.registry.world().clock.now(), with)
     }
 }
@@ -212,10 +214,6 @@ pub(super) fn too_many() -> Status {
     let mut status = Status::new(429, "TooManyRequests", "Too many requests, please try again later.");
     status.retry_after_seconds = Some(1);
     status
-}
-
-fn unknown() -> Status {
-    Status::new(404, "NotFound", "the server could not find the requested resource")
 }
 
 /// A header's text; empty where it is missing or not text.

@@ -60,6 +60,8 @@ pub struct Resource {
     pub type_name: &'static str,
     /// Where this resource is a second face of another (`events.k8s.io` of core events): the resource that stores it.
     pub stored_as: Option<ResourceId>,
+    /// What a client that still uses it is warned of.
+    pub deprecation: Option<&'static str>,
 }
 
 /// A subresource of a resource.
@@ -176,13 +178,18 @@ const fn row(id: ResourceId, kind: &'static str, singular: &'static str, type_na
         subresources: &[],
         type_name,
         stored_as: None,
+        deprecation: None,
     }
 }
 
 /// Every resource that the API serves.
 pub static TABLE: &[Resource] = &[
     Resource { short_names: &["cm"], ..row(id::CONFIG_MAPS, "ConfigMap", "configmap", "io.k8s.api.core.v1.ConfigMap") },
-    Resource { short_names: &["ep"], ..row(id::ENDPOINTS, "Endpoints", "endpoints", "io.k8s.api.core.v1.Endpoints") },
+    Resource {
+        short_names: &["ep"],
+        deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ..row(id::ENDPOINTS, "Endpoints", "endpoints", "io.k8s.api.core.v1.Endpoints")
+    },
     Resource { short_names: &["ev"], ..row(id::EVENTS, "Event", "event", "io.k8s.api.core.v1.Event") },
     Resource {
         short_names: &["ns"],

@@ -65,7 +65,7 @@ fn rolling(node: &Node) {
 fn looking(node: &Node) {
     let pod = node.kubectl(&["get", "pods", "-l", "app=hello", "-o", "jsonpath={.items[0].metadata.name}"]);
     let described = node.kubectl(&["describe", "pod", &pod]);
-    for part in ["Status:           Running", "Started container web", "Successfully assigned default/"] {
+    for part in ["Status:           Running", "Container started", "Successfully assigned default/"] {
         assert!(described.contains(part), "{part:?} is not in:\n{described}");
     }
     let explained = node.kubectl(&["explain", "deployment.spec.strategy.rollingUpdate.maxSurge"]);
