@@ -178,7 +178,7 @@ async fn a_node_registers_itself_once() {
     let mut bench = Bench::start().await;
     bench.pass(60).await;
     let node = bench.api.value(&ObjectKey::new(id::NODES, "", "n1")).unwrap();
-    assert_eq!(node["status"]["capacity"]["memory"], "4194304Ki");
+    assert_eq!(node["status"]["capacity"]["memory"], "4Gi");
     assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], "n1");
     assert!(bench.api.value(&ObjectKey::new(id::LEASES, "kube-node-lease", "n1")).is_some());
     let writes = bench.api.revision();

@@ -141,7 +141,7 @@ fn an_image_that_cannot_be_pulled_is_tried_again_with_back_off() {
          PrepareVolumes
          AttachNetwork
          EnsureImage a#0
-         Failed: why
+         Failed: Failed to pull image \"i:1\": why
          Failed: Error: ErrImagePull
          = Pending a#0=ErrImagePull
          CreateSandbox
@@ -150,7 +150,7 @@ fn an_image_that_cannot_be_pulled_is_tried_again_with_back_off() {
          BackOff: Back-off pulling image \"i:1\"
          = Pending a#0=ImagePullBackOff
          EnsureImage a#0
-         Failed: why
+         Failed: Failed to pull image \"i:1\": why
          Failed: Error: ErrImagePull
          = Pending a#0=ErrImagePull
          > heal
