@@ -63,7 +63,7 @@ pub type StorageError = openraft::StorageError<u64>;
 /// The revision that an entry makes: its index.
 fn revision_of(id: &LogId) -> Revision {
     if super::mutant::mutant("reuse-revision-after-restart") {
-        return Revision(id.index.saturating_sub(3 * id.leader_id.term.saturating_sub(1)));
+        return Revision(id.index.saturating_sub(40 * id.leader_id.term.saturating_sub(1)));
     }
     Revision(id.index)
 }
