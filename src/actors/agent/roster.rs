@@ -112,6 +112,10 @@ impl Roster {
             }
             return Ok(());
         }
+        // A batch brings whatever was committed together; pods are made from these two.
+        if !key.is(id::CONFIG_MAPS) && !key.is(id::SECRETS) {
+            return Ok(());
+        }
         for entry in self.pods.values().filter(|entry| entry.object.key.namespace == key.namespace) {
             if let Some(actor) = &entry.actor {
                 let _ = actor.cast(pod::Message::Refresh(key.clone()));

@@ -33,6 +33,13 @@ fn a_deleted_pod_leaves_nothing_on_the_machine() {
     ready(&node, "forced");
     node.kubectl(&["delete", "pod", "forced", "--force", "--grace-period=0"]);
     until("what the forced pod left", &before, || marks(&node));
+
+    let once = format!("  restartPolicy: Never\n{volumes}");
+    node.apply(&pod("finished", &once, &[container("main", &main.replace("[http-echo]", "[echo, done]"))]));
+    super::becomes(&node, "finished", ".status.phase", "Succeeded");
+    assert_eq!(node.kubectl(&["logs", "finished"]), "done\n", "its log stays as long as the pod does");
+    node.kubectl(&["delete", "pod", "finished", "--timeout=60s"]);
+    until("what the finished pod left", &before, || marks(&node));
 }
 
 #[test]

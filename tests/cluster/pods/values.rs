@@ -130,6 +130,8 @@ fn volumes_of_every_kind_hold_what_they_should_and_follow_their_source() {
     node.kubectl(&["patch", "configmap", "cm", "-p", "{\"data\":{\"file.txt\":\"second\\n\"}}"]);
     until("the mounted file", &"second".to_owned(), || main("cat /cm/file.txt"));
     assert_eq!(main("cat /one/it"), "first", "a subPath stays as it was");
+    node.kubectl(&["label", "pod", "vol", "tier=silver", "--overwrite"]);
+    until("the pod's label", &"silver".to_owned(), || main("cat /all/tier"));
 }
 
 #[test]
