@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::container::{Mount, Propagation};
-use super::{ContainerSpec, Error};
+use super::{ContainerSpec, Error, SandboxSpec};
 pub use user::User;
 
 /// The part of an image's configuration that running it needs (the `config` object of an OCI image configuration).
@@ -73,7 +73,7 @@ pub fn spec(
 ) -> Result<Value, Error> {
     let args = command_line(container, image)?;
     if container.security.run_as_non_root && user.uid == 0 {
-        return Err(Error::Config("container has runAsNonRoot and image will run as root".to_owned()));
+        return Err(Error::Config(runs_as_root(container)));
     }
     let mut process = json!({
         "terminal": container.tty,
@@ -94,6 +94,16 @@ pub fn spec(
         "mounts": mounts(container),
         "linux": linux(container, cgroup, host),
     }))
+}
+
+/// Why a container that must not run as root does not run, in the kubelet's words.
+fn runs_as_root(container: &ContainerSpec) -> String {
+    let why = match container.security.run_as_user {
+        Some(_) => "container's runAsUser breaks non-root policy",
+        None => "container has runAsNonRoot and image will run as root",
+    };
+    let SandboxSpec { name, namespace, pod_uid, .. } = &container.sandbox;
+    format!("{why} (pod: \"{name}_{namespace}({pod_uid})\", container: {})", container.id.container)
 }
 
 fn linux(container: &ContainerSpec, cgroup: &str, host: &Host) -> Value {

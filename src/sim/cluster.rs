@@ -114,7 +114,7 @@ impl Cluster {
         };
         let runtime = Hollow::new(self.machine.clone());
         let parts = NodeParts {
-            puller: ImagePuller::new(runtime.clone()),
+            puller: ImagePuller::new(runtime.clone(), 4, None),
             runtime,
             network: HollowNetwork::new(self.machine.clone()),
             volumes: self.volumes.clone(),

@@ -11,7 +11,7 @@ use super::cluster::{Cluster, Started};
 use super::history::History;
 use super::trace::Trace;
 use super::watcher;
-use super::workload::{NAMESPACE, User, counter, deploy, keys};
+use super::workload::{NAMESPACE, User, counter, deploy, fence, keys};
 use crate::model::Scope;
 use crate::world::entropy::Rng;
 
@@ -68,11 +68,16 @@ async fn lead(
     };
     let life = async {
         let Some(started) = cluster.start().await? else { return std::future::pending().await };
-        let user = User { client: started.client.clone(), history: Arc::clone(history), trace: trace.clone() };
+        let user = User {
+            client: started.client.clone(),
+            store: started.store.clone(),
+            history: Arc::clone(history),
+            trace: trace.clone(),
+        };
         user.client.post("/api/v1/namespaces", json!({"metadata": {"name": NAMESPACE}})).await;
         keys::read_back(&user).await;
         let mut rng = Rng::seed_from_u64(cluster.seed.rotate_left(17) ^ nth);
-        let watchers = follow(&user);
+        let watchers = follow(&user, &mut rng, matches!(end, End::Crash(_)));
         match end {
             End::Crash(_) => {
                 let _users = (busy(&user, &mut rng), watchers);
@@ -94,10 +99,10 @@ async fn lead(
     }
 }
 
-fn follow(user: &User) -> tokio::task::JoinSet<()> {
+fn follow(user: &User, rng: &mut Rng, compacts: bool) -> tokio::task::JoinSet<()> {
     let mut watchers = tokio::task::JoinSet::new();
     for (index, (_, path)) in WATCHED.iter().enumerate() {
-        watchers.spawn(watcher::follow(user.clone(), index, path));
+        watchers.spawn(watcher::follow(user.clone(), index, path, Rng::seed_from_u64(rng.random()), compacts));
     }
     watchers
 }
@@ -111,6 +116,7 @@ fn busy(user: &User, rng: &mut Rng) -> tokio::task::JoinSet<()> {
     for _ in 0..COUNTERS {
         users.spawn(counter::count_for_ever(user.clone(), fork()));
     }
+    users.spawn(fence::move_for_ever(user.clone(), fork()));
     for _ in 0..DEPLOYERS {
         users.spawn(deploy::deploy_for_ever(user.clone(), fork()));
     }

@@ -189,7 +189,14 @@ impl ContainerView {
                 };
                 vec![Event::about(container, false, "Pulled", message)]
             }
-            Outcome::Failed(failure) => self.failed(container, failure, now),
+            Outcome::Failed(failure) => {
+                let pulled = failure.reason == "ErrImagePull";
+                let mut events = self.failed(container, failure, now);
+                if let Some(event) = events.first_mut().filter(|_| pulled) {
+                    event.message = format!("Failed to pull image {image:?}: {}", event.message);
+                }
+                events
+            }
             _ => Vec::new(),
         }
     }

@@ -40,6 +40,14 @@ impl LogSource for LogFiles {
         Ok(stream::unfold(Some(reader), |state| async move { step(state?).await }).boxed())
     }
 
+    fn pods(&self, root: &Path) -> io::Result<Vec<PathBuf>> {
+        match fs::read_dir(root) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn remove_pod(&self, directory: &Path) -> io::Result<()> {
         match fs::remove_dir_all(directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
