@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::execute::{row, unless};
 use super::{Caller, Place, Registry};
+use crate::api::identity::NODES;
 use crate::api::options::{FieldValidation, PatchKind, WriteOptions};
 use crate::kube::resource::id;
 use crate::kube::status::Status;
@@ -113,21 +114,27 @@ impl Registry {
             }
         }
         let name = self.told.remember(digest, &regarding.key.name, moment);
-        let body = event(regarding, (namespace, &name), source, warning, (reason, message, &now.rfc3339()));
+        let body = event(regarding, (namespace, &name), reporter(caller), warning, (reason, message, &now.rfc3339()));
         let created = self.create(caller, row, namespace, body, &options).await;
         unless(409, "AlreadyExists", created.map(|written| written.revision))
     }
 }
 
-/// What an event says of who it comes from.
+/// Who an event comes from: a control actor's name, or that of a node.
 pub(super) fn source(caller: &Caller) -> &str {
     caller.identity.user.rsplit(':').next().unwrap_or_default()
+}
+
+/// What an event says of who it comes from: component and host. What a node tells is told by its kubelet.
+fn reporter(caller: &Caller) -> (&str, &str) {
+    let source = source(caller);
+    if caller.identity.is_in(NODES) { ("kubelet", source) } else { (source, "") }
 }
 
 fn event(
     regarding: &Regarding,
     (namespace, name): (&str, &str),
-    source: &str,
+    (component, host): (&str, &str),
     warning: bool,
     (reason, message, now): (&str, &str, &str),
 ) -> Value {
@@ -143,12 +150,16 @@ fn event(
     for (name, value) in about.into_iter().filter(|(_, value)| !value.is_empty()) {
         involved.insert(name.to_owned(), value.into());
     }
+    let mut source = json!({ "component": component });
+    if let Some(source) = source.as_object_mut().filter(|_| !host.is_empty()) {
+        source.insert("host".into(), host.into());
+    }
     json!({
         "kind": "Event", "apiVersion": "v1", "metadata": { "name": name, "namespace": namespace },
         "involvedObject": involved, "reason": reason, "message": message,
         "type": if warning { "Warning" } else { "Normal" },
-        "source": { "component": source }, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-        "eventTime": null, "reportingComponent": source, "reportingInstance": "",
+        "source": source, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+        "eventTime": null, "reportingComponent": component, "reportingInstance": host,
     })
 }
 
