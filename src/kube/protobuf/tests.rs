@@ -1,3 +1,5 @@
+//! Bodies in protobuf, as client-go writes them.
+
 use serde_json::json;
 
 use super::*;
