@@ -4,6 +4,7 @@ mod cluster {
     pub mod adoption;
     pub mod bad_input;
     pub mod kube_client;
+    pub mod kubectl;
     pub mod node;
     pub mod pods;
     pub mod python;

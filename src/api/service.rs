@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::answer::{self, TableOptions};
 use super::authn::{self, Peer};
 use super::authz::{self, Action, Authorizer, Named};
-use super::body::Body;
+use super::body::{self, Body};
 use super::gateway::NodeGateway;
 use super::identity::Identity;
 use super::metrics::{Labels, Metrics};
@@ -59,7 +59,7 @@ pub struct Service {
     pub stop: CancellationToken,
     /// Sessions that have left the request path.
     pub sessions: TaskTracker,
-    authorizer: Arc<dyn Authorizer>,
+    pub(super) authorizer: Arc<dyn Authorizer>,
     pub(super) documents: documents::Documents,
     in_flight: Semaphore,
     pub(super) streams: Arc<Semaphore>,
@@ -139,9 +139,11 @@ impl Service {
 
     async fn answered(&self, request: Request<Body>, peer: &Peer, cause: u64, labels: &mut Labels) -> Response<Body> {
         let compression = compress::wanted(request.headers(), peer);
+        let head_only = request.method() == Method::HEAD;
         let accepted = negotiate::accepted(header(request.headers(), &ACCEPT));
         let encoding = accepted.as_ref().map_or(Encoding::Json, |accepted| accepted.encoding);
         match self.routed(request, peer, cause, labels, accepted).await {
+            Ok(response) if head_only => body::head(response),
             Ok(response) if compression => compress::compressed(response),
             Ok(response) => response,
             Err(status) => answer::failure(&status, encoding),
