@@ -22,6 +22,10 @@ pub async fn serve(service: &Service, target: &Target, query: &Query) -> Result<
     if pod.node().is_empty() {
         return Ok(answer::typed(PLAIN, body::empty()));
     }
+    if let Some(why) = pod.waiting(&container.container).filter(|_| !options.previous) {
+        let (name, pod) = (&container.container, pod.name());
+        return Err(Status::bad_request(format!("container {name:?} in pod {pod:?} is waiting to start: {why}")));
+    }
     let permit = service.streams.clone().try_acquire_owned().map_err(|_| too_many())?;
     let lines = service.gateway.logs(&container, &options).await?;
     let (held, stop) = (service.metrics.hold_stream(), service.stop.clone());

@@ -53,6 +53,22 @@ impl Pod {
         })
     }
 
+    /// Why a container has not run yet; `None` where it has, or where nothing is known of it.
+    pub fn waiting(&self, container: &str) -> Option<&str> {
+        let lists = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
+        let all = lists.iter().filter_map(|list| self.object.get("status")?.get(list)?.as_array()).flatten();
+        let status = all.into_iter().find(|status| status.get("name").is_some_and(|name| name == container))?;
+        let reason = status.pointer("/state/waiting/reason").and_then(Value::as_str)?;
+        if status.pointer("/lastState/terminated").is_some() {
+            return None;
+        }
+        Some(match reason {
+            "ErrImagePull" => "image can't be pulled",
+            "ImagePullBackOff" => "trying and failing to pull image",
+            other => other,
+        })
+    }
+
     fn named<'a>(&self, name: &'a str) -> Result<&'a str, Status> {
         let lists = ["/spec/containers", "/spec/initContainers", "/spec/ephemeralContainers"];
         if lists.iter().any(|list| self.names(list).contains(&name)) {

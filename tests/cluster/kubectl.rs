@@ -153,6 +153,17 @@ fn kubectl_describes_what_happened_in_the_order_it_happened() {
         .filter(|word| ["Scheduled", "Pulling", "Pulled", "Created", "Started"].contains(word))
         .collect();
     assert_eq!(reasons, ["Scheduled", "Pulling", "Pulled", "Created", "Started"], "{events}");
+    assert!(events.contains("kubelet") && events.contains("Container started"), "{events}");
+    node.apply(
+        "{apiVersion: v1, kind: Pod, metadata: {name: waits}, spec: {containers: [
+        {name: c, image: nginx, envFrom: [{configMapRef: {name: absent}}]}]}}",
+    );
+    node.eventually(&["get", "pod", "waits"], |line| line.contains("CreateContainerConfigError"));
+    check(
+        &node,
+        "describe pod waits => Error: configmap \"absent\" not found
+        logs waits => is waiting to start: CreateContainerConfigError",
+    );
     let exec = node.command("kubectl", &["exec", "p", "--", "sh", "-c", "exit 7"]).output().expect("kubectl");
     assert_eq!(exec.status.code(), Some(7), "{:?}", outcome(&exec));
     assert_eq!(node.kubectl(&["exec", "p", "--", "echo", "hello"]), "hello\n");

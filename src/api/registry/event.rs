@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::execute::{row, unless};
 use super::{Caller, Place, Registry};
+use crate::api::identity::NODES;
 use crate::api::options::{FieldValidation, PatchKind, WriteOptions};
 use crate::kube::resource::id;
 use crate::kube::status::Status;
@@ -24,7 +25,23 @@ pub(super) struct Told(Mutex<Memory>);
 struct Memory {
     names: BTreeMap<u64, String>,
     order: VecDeque<u64>,
+    /// When deeds began that an event will tell of, by the object's uid and who does them.
+    begun: BTreeMap<(String, String), Moment>,
     last_nanos: i64,
+}
+
+/// When something happened, and its place in the order of all that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    at: Timestamp,
+    nanos: i64,
+}
+
+impl Memory {
+    fn moment(&mut self, at: Timestamp) -> Moment {
+        self.last_nanos = at.0.saturating_mul(1000).max(self.last_nanos.saturating_add(1));
+        Moment { at, nanos: self.last_nanos }
+    }
 }
 
 impl Told {
@@ -32,12 +49,32 @@ impl Told {
         self.0.lock().names.get(&digest).cloned()
     }
 
-    /// A name that no event has: `<object>.<nanoseconds>`, so that events sort by when they were told.
-    fn remember(&self, digest: u64, object: &str, now: Timestamp) -> String {
+    /// Notes that a deed begins, so that its event sorts before those of what follows from it, though told later.
+    pub fn begin(&self, uid: &str, source: &str, now: Timestamp) {
         let memory = &mut *self.0.lock();
-        memory.last_nanos = now.0.saturating_mul(1000).max(memory.last_nanos.saturating_add(1));
+        if memory.begun.len() < REMEMBERED_MAX {
+            let moment = memory.moment(now);
+            memory.begun.insert((uid.to_owned(), source.to_owned()), moment);
+        }
+    }
+
+    /// The moment that a deed began, taken; where none was noted, a new one.
+    fn moment(&self, uid: &str, source: &str, now: Timestamp) -> Moment {
+        let memory = &mut *self.0.lock();
+        let begun = memory.begun.remove(&(uid.to_owned(), source.to_owned()));
+        begun.unwrap_or_else(|| memory.moment(now))
+    }
+
+    /// Forgets a deed that did not come about.
+    pub fn abandon(&self, uid: &str, source: &str) {
+        self.0.lock().begun.remove(&(uid.to_owned(), source.to_owned()));
+    }
+
+    /// A name that no event has: `<object>.<nanoseconds>`, so that events sort by when they happened.
+    fn remember(&self, digest: u64, object: &str, moment: Moment) -> String {
+        let memory = &mut *self.0.lock();
         let object: String = object.chars().take(200).collect();
-        let name = format!("{object}.{:016x}", memory.last_nanos);
+        let name = format!("{object}.{:016x}", moment.nanos);
         if memory.names.insert(digest, name.clone()).is_none() {
             memory.order.push_back(digest);
         }
@@ -61,9 +98,10 @@ impl Registry {
         message: &str,
     ) -> Result<Option<Revision>, Status> {
         let namespace = if regarding.key.namespace.is_empty() { "default" } else { &*regarding.key.namespace };
-        let source = caller.identity.user.rsplit(':').next().unwrap_or_default();
+        let source = source(caller);
         let row = row(id::EVENTS)?;
-        let now = self.world.clock.now();
+        let moment = self.told.moment(&regarding.uid, source, self.world.clock.now());
+        let now = moment.at;
         let options = WriteOptions { field_validation: FieldValidation::Ignore, ..WriteOptions::default() };
         let digest = digest(regarding, &[source, reason, message]);
         if let Some(name) = self.told.name(digest) {
@@ -75,17 +113,28 @@ impl Registry {
                 return unless(404, "NotFound", written.map(|written| written.revision));
             }
         }
-        let name = self.told.remember(digest, &regarding.key.name, now);
-        let body = event(regarding, (namespace, &name), source, warning, (reason, message, &now.rfc3339()));
+        let name = self.told.remember(digest, &regarding.key.name, moment);
+        let body = event(regarding, (namespace, &name), reporter(caller), warning, (reason, message, &now.rfc3339()));
         let created = self.create(caller, row, namespace, body, &options).await;
         unless(409, "AlreadyExists", created.map(|written| written.revision))
     }
 }
 
+/// Who an event comes from: a control actor's name, or that of a node.
+pub(super) fn source(caller: &Caller) -> &str {
+    caller.identity.user.rsplit(':').next().unwrap_or_default()
+}
+
+/// What an event says of who it comes from: component and host. What a node tells is told by its kubelet.
+fn reporter(caller: &Caller) -> (&str, &str) {
+    let source = source(caller);
+    if caller.identity.is_in(NODES) { ("kubelet", source) } else { (source, "") }
+}
+
 fn event(
     regarding: &Regarding,
     (namespace, name): (&str, &str),
-    source: &str,
+    (component, host): (&str, &str),
     warning: bool,
     (reason, message, now): (&str, &str, &str),
 ) -> Value {
@@ -101,12 +150,16 @@ fn event(
     for (name, value) in about.into_iter().filter(|(_, value)| !value.is_empty()) {
         involved.insert(name.to_owned(), value.into());
     }
+    let mut source = json!({ "component": component });
+    if let Some(source) = source.as_object_mut().filter(|_| !host.is_empty()) {
+        source.insert("host".into(), host.into());
+    }
     json!({
         "kind": "Event", "apiVersion": "v1", "metadata": { "name": name, "namespace": namespace },
         "involvedObject": involved, "reason": reason, "message": message,
         "type": if warning { "Warning" } else { "Normal" },
-        "source": { "component": source }, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-        "eventTime": null, "reportingComponent": source, "reportingInstance": "",
+        "source": source, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
+        "eventTime": null, "reportingComponent": component, "reportingInstance": host,
     })
 }
 
@@ -129,12 +182,23 @@ mod tests {
     #[test]
     fn events_of_one_moment_sort_in_the_order_they_were_told_and_old_ones_are_forgotten() {
         let told = Told::default();
-        let names: Vec<String> = (0..20).map(|at| told.remember(20 - at, "pod", Timestamp(7))).collect();
+        let names: Vec<String> =
+            (0..20).map(|at| told.remember(20 - at, "pod", told.moment("u", "a", Timestamp(7)))).collect();
         assert!(names.is_sorted(), "{names:?}");
         assert_eq!(told.name(20).as_ref(), names.first());
         for at in 100..100 + REMEMBERED_MAX as u64 {
-            told.remember(at, "pod", Timestamp(8));
+            told.remember(at, "pod", told.moment("u", "a", Timestamp(8)));
         }
         assert_eq!(told.name(20), None);
+    }
+
+    #[test]
+    fn an_event_sorts_by_when_its_deed_began() {
+        let told = Told::default();
+        told.begin("u", "scheduler", Timestamp(5));
+        let other = told.moment("u", "node", Timestamp(6));
+        let deed = told.moment("u", "scheduler", Timestamp(9));
+        assert!(deed.nanos < other.nanos && deed.at == Timestamp(5), "{deed:?} {other:?}");
+        assert_eq!(told.moment("u", "scheduler", Timestamp(9)).at, Timestamp(9));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Caller, Place, Registry};
+use super::{Caller, Place, Registry, event};
 use crate::api::options::{DeleteOptions, FieldValidation, PatchKind, Preconditions, WriteOptions};
 use crate::kube::resource::{self, Resource};
 use crate::kube::status::Status;
@@ -33,7 +33,13 @@ impl Registry {
             }
             Command::Bind { key, uid, node } => {
                 let body = json!({ "metadata": { "uid": uid }, "target": { "kind": "Node", "name": node } });
-                self.bind(caller, &place(&key, None)?, &body, &options).await.map(|written| Some(written.revision))
+                // The node may tell of the pod before the scheduler does.
+                self.told.begin(&uid, event::source(caller), self.world.clock.now());
+                let bound = self.bind(caller, &place(&key, None)?, &body, &options).await;
+                if bound.is_err() {
+                    self.told.abandon(&uid, event::source(caller));
+                }
+                bound.map(|written| Some(written.revision))
             }
             Command::Delete { key, uid, propagation, grace_seconds } => {
                 let preconditions = Preconditions { uid, resource_version: None };

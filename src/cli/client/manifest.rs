@@ -70,11 +70,34 @@ fn documents(name: &str, text: &str, manifests: &mut Vec<Manifest>) -> Result<()
         let decoded = decode_yaml_document(document, Limits::REQUEST)
             .map_err(|status| Failure::new(format!("{name}: {}", status.message)))?;
         if let Some(path) = decoded.duplicates.first() {
+            let line = document.first_line + second_line(document.text, path).unwrap_or(line - document.first_line);
             return Err(Failure::new(format!("{name}:{line}: {path} is set twice")));
         }
         collect(name, line, decoded.value, manifests)?;
     }
     Ok(())
+}
+
+/// The line, from 0, where the last key of `path` comes a second time in one map. Maps on one line are not looked into.
+fn second_line(text: &str, path: &str) -> Option<usize> {
+    let key = path.rsplit('.').next()?;
+    let named = |line: &str| {
+        let rest = line.trim_start_matches([' ', '-']);
+        let found = rest.split_once(':')?.0.trim_matches(['"', '\'']) == key;
+        found.then(|| line.len() - rest.len())
+    };
+    let mut above = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let indent = line.len() - line.trim_start_matches([' ', '-']).len();
+        if named(line).is_some() && above.contains(&indent) {
+            return Some(at);
+        }
+        // A key further left ends the maps to the right of it, and an item begins a new one.
+        let begins_item = line.trim_start().starts_with('-');
+        above.retain(|known| if begins_item { *known < indent } else { *known <= indent });
+        above.extend(named(line));
+    }
+    None
 }
 
 fn is_filler(line: &str) -> bool {
@@ -136,5 +159,7 @@ mod tests {
         check("apiVersion: v1\nkind: Pod\n", "f:1: metadata.name is missing");
         check("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\na: b\n c: d\n", "line 6");
         check("apiVersion: v1\nkind: Pod\nmetadata: {name: a, name: b}\n", "metadata.name is set twice");
+        let twice = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels:\n    name: x\n  name: b\n";
+        check(&format!("---\n{twice}"), "f:8: metadata.name is set twice");
     }
 }

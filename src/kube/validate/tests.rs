@@ -258,7 +258,7 @@ fn services_and_small_kinds_have_their_rules() {
     check(
         "ConfigMap",
         json!({ "data": { "a": "x".repeat(1 << 21) } }),
-        &[": Too long: may not be more than 1048576 bytes"],
+        &["[]: Too long: may not be more than 1048576 bytes"],
     );
     check(
         "Secret",

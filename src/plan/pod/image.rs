@@ -25,6 +25,15 @@ pub fn is_pull_failure(reason: &str) -> bool {
     matches!(reason, "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull")
 }
 
+/// The reason that the event about a pull failure has.
+pub fn event_reason(failure: &'static str) -> &'static str {
+    match failure {
+        "InvalidImageName" => "InspectFailed",
+        "ErrImageNeverPull" => "ErrImageNeverPull",
+        _ => "Failed",
+    }
+}
+
 /// Tag or digest of a reference; `None` where it has neither.
 fn tag(image: &str) -> Option<&str> {
     if let Some((_, digest)) = image.split_once('@') {

@@ -156,6 +156,9 @@ impl ContainerView {
         self.image_backoff = before.raised(before.raised_at.unwrap_or(now), now);
         let mut events = vec![Event::about(container, true, "Failed", failure.message.clone())];
         if super::image::is_pull_failure(failure.reason) {
+            if let Some(event) = events.first_mut() {
+                event.reason = super::image::event_reason(failure.reason);
+            }
             events.push(Event::about(container, true, "Failed", format!("Error: {}", failure.reason)));
         } else if let Some(event) = events.first_mut() {
             event.message = format!("Error: {}", failure.message);
@@ -181,7 +184,9 @@ impl ContainerView {
                     self.image_backoff = Backoff::NEW;
                 }
                 let message = match pulled_in {
-                    None => format!("Container image {image:?} already present on machine"),
+                    None => {
+                        format!("Container image {image:?} already present on machine and can be accessed by the pod")
+                    }
                     Some(took) => {
                         let ms = took.as_millis();
                         format!(
@@ -340,5 +345,5 @@ fn told_backoff(pod: &Pod, container: &str, image: Option<&str>) -> Event {
             format!("Back-off restarting failed container {container} in pod {}", super::status::printed_name(pod))
         }
     };
-    Event::about(container, true, "BackOff", message)
+    Event::about(container, image.is_none(), "BackOff", message)
 }
