@@ -203,7 +203,7 @@ fn containerd_options(settings: &NodeSettings) -> ContainerdOptions {
 fn embedded_options(settings: &NodeSettings) -> EmbeddedOptions {
     EmbeddedOptions {
         root: settings.data.join("runtime"),
-        run: settings.run.join("pods"),
+        run: settings.run.clone(),
         shim_binary: this_binary(),
         cgroup_root: cgroup_root(settings).into(),
         plain_http: settings.registries.insecure.clone(),

@@ -314,7 +314,7 @@ fn probes(
         if started == (kind == ProbeKind::Startup) {
             continue;
         }
-        let due = view.probes.get(&kind).copied().unwrap_or_default().due(probe, since);
+        let due = view.probes.get(&kind).copied().unwrap_or_default().due(kind, probe, since);
         if due <= now {
             out.push(Action::Probe { container: slot.name().to_owned(), attempt, kind });
         } else {

@@ -33,7 +33,10 @@ impl Observed {
             Action::CreateContainer { container, .. } => self.view_mut(container).note_restart(now),
             Action::RunHook { container, hook, .. } => self.view_mut(container).set_hook(*hook, Hook::Running),
             Action::Probe { container, kind, .. } => {
-                self.view_mut(container).probes.entry(*kind).or_default().last_run = Some(now);
+                let probe = containers::find(pod, container).and_then(|slot| kind.of(slot.container));
+                if let Some(probe) = probe {
+                    self.view_mut(container).probes.entry(*kind).or_default().begin(probe, now);
+                }
             }
             Action::Signal { container, signal, .. } => self.view_mut(container).note_signal(*signal, now),
             _ => {}
@@ -296,10 +299,9 @@ impl ContainerView {
         let Some(slot) = containers::find(pod, container).filter(|_| self.is_at(attempt) && self.is_running()) else {
             return Vec::new();
         };
-        if let Some(probe) = kind.of(slot.container) {
-            self.probes.entry(kind).or_default().record(probe, success);
-        }
-        if success {
+        let Some(probe) = kind.of(slot.container) else { return Vec::new() };
+        let counts = self.probes.entry(kind).or_default().record(probe, success);
+        if success || !counts {
             return Vec::new();
         }
         vec![Event::about(container, true, "Unhealthy", format!("{} probe failed: {message}", kind.title()))]
