@@ -18,6 +18,7 @@ pub mod namespace;
 pub mod node;
 mod owner;
 pub mod pod;
+pub mod pace;
 pub mod pod_gc;
 pub mod queue;
 mod readiness;
