@@ -219,7 +219,7 @@ async fn service(dir: &Path) -> Result<Arc<Service>, Failure> {
 
 /// A pod of about 5.6 KB as stored.
 fn pod(nth: usize) -> Bytes {
-    let env: Vec<String> = (0..40)
+    let env: Vec<String> = (0..50)
         .map(|i| {
             format!(
                 r#"{{"name":"SETTING_NUMBER_{i}","value":"a value of the usual length, number {i}, for the bench"}}"#

@@ -169,7 +169,7 @@ fn deployment(replicas: u32, name: &str) -> String {
 
 /// A pod of about 5.6 KB as stored, as real ones are, that no node takes.
 fn pod() -> String {
-    let env: Vec<String> = (0..40)
+    let env: Vec<String> = (0..50)
         .map(|i| {
             format!(
                 r#"{{"name":"SETTING_NUMBER_{i}","value":"a value of the usual length, number {i}, for the bench"}}"#
