@@ -81,3 +81,10 @@ fn message(number: u8, content: &[u8]) -> Vec<u8> {
     assert!(content.len() < 128, "a fixture that fits one length byte");
     [&[number << 3 | 2, u8::try_from(content.len()).unwrap()], content].concat()
 }
+
+#[test]
+fn every_kind_that_can_be_created_has_its_field_numbers() {
+    for row in resource::TABLE.iter().filter(|row| row.verbs.contains(&resource::Verb::Create)) {
+        assert!(numbers::slot(row.type_name, 1).is_some(), "{}", row.type_name);
+    }
+}
