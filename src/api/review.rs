@@ -39,7 +39,7 @@ pub fn answer(
 
 /// Every user is also in the group of those who are known.
 fn groups(identity: &Identity) -> Vec<String> {
-    let own = identity.groups.iter().map(|group| group.to_string());
+    let own = identity.groups.iter().map(|group| group.as_ref().to_owned());
     own.chain(["system:authenticated".to_owned()]).collect()
 }
 

@@ -155,8 +155,8 @@ fn kubectl_describes_what_happened_in_the_order_it_happened() {
     assert_eq!(reasons, ["Scheduled", "Pulling", "Pulled", "Created", "Started"], "{events}");
     assert!(events.contains("kubelet") && events.contains("Container started"), "{events}");
     node.apply(
-        "{apiVersion: v1, kind: Pod, metadata: {name: waits}, spec: {containers: [
-        {name: c, image: nginx, envFrom: [{configMapRef: {name: absent}}]}]}}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: waits}\nspec: {containers: [
+        {name: c, image: nginx, envFrom: [{configMapRef: {name: absent}}]}]}\n",
     );
     node.eventually(&["get", "pod", "waits"], |line| line.contains("CreateContainerConfigError"));
     check(

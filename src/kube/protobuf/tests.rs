@@ -1,4 +1,4 @@
-//! Bodies as kubectl sends them, and damaged ones.
+//! Bodies in protobuf, as client-go writes them.
 
 use serde_json::json;
 
