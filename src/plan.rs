@@ -2,7 +2,7 @@
 //! source, all arguments; actors carry it out.
 //!
 //! Rooms: `snapshot` what planners see, `command` what they ask for, `controller` their shape, `queue` when which key is
-//! due; `write`, `select`, `owner`, `readiness`, `backend` what they share; `pod` the life of a pod on its node; the rest
+//! due, `pace` what can wait its turn; `write`, `select`, `owner`, `readiness`, `backend` what they share; `pod` the life of a pod on its node; the rest
 //! is one room a controller.
 
 mod backend;
@@ -17,6 +17,7 @@ pub mod kubernetes_service;
 pub mod namespace;
 pub mod node;
 mod owner;
+pub mod pace;
 pub mod pod;
 pub mod pod_gc;
 pub mod queue;

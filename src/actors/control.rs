@@ -21,6 +21,7 @@ use super::executor::Executor;
 use super::mirror::{Inbox, Mirror, Noted};
 use super::supervisor::Child;
 use crate::kube::object::DecodeError;
+use crate::plan::pace::Pace;
 use crate::plan::queue::{Due, Queue};
 use crate::plan::{Controller, Plan};
 use crate::world::World;
@@ -70,6 +71,7 @@ pub struct State {
     control: Arc<Control>,
     inbox: Arc<Inbox>,
     queue: Queue,
+    pace: Pace,
     rng: Rng,
     timer: Option<JoinHandle<Result<(), MessagingErr<Message>>>>,
 }
@@ -127,7 +129,7 @@ impl Actor for ControlActor {
             let _ = myself.cast(Message::Changed);
         });
         let rng = control.world.entropy.fork();
-        Ok(State { control, inbox, queue: Queue::default(), rng, timer: None })
+        Ok(State { control, inbox, queue: Queue::default(), pace: Pace::default(), rng, timer: None })
     }
 
     async fn handle(
@@ -209,16 +211,30 @@ impl State {
                 }
                 if plan.commands.is_empty() {
                     self.queue.succeeded(&due.key);
+                    self.pace.forget(&due.key);
                     return None;
                 }
-                Some((due, plan))
+                self.in_turn(due, plan)
             }
             Err(error) => {
+                self.pace.forget(&due.key);
                 self.control.count(&self.control.metrics.undecodable);
                 tracing::error!(controller = %self.control.identity, key = %due.key, %error, "stopped reconciling");
                 None
             }
         }
+    }
+
+    /// Puts off a plan that can wait and whose turn has not come.
+    fn in_turn(&mut self, due: Due, plan: Plan) -> Option<(Due, Plan)> {
+        let now = self.control.world.clock.now();
+        let can_wait = self.control.controller.can_wait(&plan);
+        let wait = if can_wait { self.pace.wait(&due.key, now) } else { Duration::ZERO };
+        if wait.is_zero() {
+            return Some((due, plan));
+        }
+        self.queue.again(due.key, wait, now);
+        None
     }
 
     fn settle(&mut self, carried: Carried) {

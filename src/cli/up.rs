@@ -16,6 +16,8 @@ use crate::actors::settings::NodeSettings;
 
 /// Runs a node in the foreground.
 pub fn run(flags: UpFlags) -> Result<ExitCode, Failure> {
+    // Pages of 2 MiB make a small heap large. Containers get them back (`shim/launch.rs`).
+    let _ = nix::sys::prctl::set_thp_disable(true);
     let sources = sources(flags)?;
     let settings = Settings::load(&sources)?;
     logging::start(&settings.log)?;

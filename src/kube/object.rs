@@ -31,6 +31,7 @@ pub struct Object {
     /// Its metadata.
     pub meta: ObjectMeta,
     node: Option<String>,
+    ended: bool,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -39,12 +40,20 @@ struct Head {
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Option<HeadSpec>,
+    #[serde(default)]
+    status: Option<HeadStatus>,
 }
 
 #[derive(Deserialize)]
 struct HeadSpec {
     #[serde(default, rename = "nodeName")]
     node_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct HeadStatus {
+    #[serde(default)]
+    phase: Option<String>,
 }
 
 impl Object {
@@ -57,7 +66,9 @@ impl Object {
             .map_err(|error| DecodeError { key: key.clone(), reason: error.to_string() })?;
         let is_pod = &*key.resource == "pods";
         let node = head.spec.and_then(|spec| spec.node_name).filter(|node| is_pod && !node.is_empty());
-        Ok(Self { key, revision, bytes, meta: head.metadata, node, typed: OnceLock::new() })
+        let phase = head.status.and_then(|status| status.phase);
+        let ended = is_pod && matches!(phase.as_deref(), Some("Succeeded" | "Failed"));
+        Ok(Self { key, revision, bytes, meta: head.metadata, node, ended, typed: OnceLock::new() })
     }
 
     /// The typed view. Decoded at most once; ask for one type per object.
@@ -68,12 +79,18 @@ impl Object {
         if let Some(view) = self.typed.get().and_then(|typed| Arc::clone(typed).downcast::<T>().ok()) {
             return Ok(view);
         }
-        let view: Arc<T> = Arc::new(
-            serde_json::from_slice(&self.bytes)
-                .map_err(|error| DecodeError { key: self.key.clone(), reason: error.to_string() })?,
-        );
+        let view: Arc<T> = Arc::new(self.decode()?);
         let _ = self.typed.set(Arc::clone(&view) as Arc<dyn Any + Send + Sync>);
         Ok(view)
+    }
+
+    /// The typed form, decoded anew and kept by nobody.
+    ///
+    /// # Errors
+    /// Where the bytes are not a `T`.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        serde_json::from_slice(&self.bytes)
+            .map_err(|error| DecodeError { key: self.key.clone(), reason: error.to_string() })
     }
 
     /// The untyped view, for changing and writing back.
@@ -81,8 +98,7 @@ impl Object {
     /// # Errors
     /// Where the bytes are not JSON.
     pub fn value(&self) -> Result<serde_json::Value, DecodeError> {
-        serde_json::from_slice(&self.bytes)
-            .map_err(|error| DecodeError { key: self.key.clone(), reason: error.to_string() })
+        self.decode()
     }
 
     /// The object's uid; empty where it has none.
@@ -98,6 +114,11 @@ impl Object {
     /// The node that a pod is bound to; `None` for other kinds and unbound pods.
     pub fn pod_node(&self) -> Option<&str> {
         self.node.as_deref()
+    }
+
+    /// Whether this is a pod that has succeeded or failed.
+    pub fn is_ended_pod(&self) -> bool {
+        self.ended
     }
 
     /// Whether deletion has been asked for.

@@ -50,6 +50,11 @@ pub trait Controller: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Whether a plan only says something that can wait while many others say the same; see [`super::pace`].
+    fn can_wait(&self, _plan: &Plan) -> bool {
+        false
+    }
+
     /// The most keys that [`Controller::reconcile_batch`] is given at once.
     fn batch(&self) -> usize {
         1

@@ -12,12 +12,10 @@ use crate::model::{ObjectKey, Timestamp};
 
 /// How long an event is kept after it was last seen.
 pub const KEPT: Duration = Duration::from_hours(1);
-/// Most events deleted by one plan; the rest follows in the next plan.
-pub const BURST: usize = 200;
-/// Expired events are collected this often at most, so that they go in groups.
-pub const COLLECT_EVERY: Duration = Duration::from_secs(30);
+/// Expired events are collected at multiples of this, so that they go in groups.
+const COLLECT_EVERY_MICROS: i64 = 30_000_000;
 
-/// Deletes old events. Its only key stands for all of them.
+/// Deletes old events. Each event is a key of its own: thousands of new ones must not make every one be looked at again.
 #[derive(Debug, Default)]
 pub struct EventTtl;
 
@@ -26,36 +24,32 @@ impl Controller for EventTtl {
         "event-ttl-controller"
     }
 
-    fn initial(&self) -> Vec<ObjectKey> {
-        vec![ObjectKey::new(id::EVENTS, "", "")]
-    }
-
     fn marks(&self, object: &Object, _snapshot: &Snapshot) -> Vec<ObjectKey> {
-        if object.key.is(id::EVENTS) { self.initial() } else { Vec::new() }
+        object.key.is(id::EVENTS).then(|| object.key.clone()).into_iter().collect()
     }
 
     fn reconcile(
         &self,
-        _key: &ObjectKey,
+        key: &ObjectKey,
         snapshot: &Snapshot,
         now: Timestamp,
         _rng: &mut dyn RngCore,
     ) -> Result<Plan, DecodeError> {
-        let mut plan = Plan::default();
-        let mut next: Option<Duration> = None;
-        for object in snapshot.list(id::EVENTS, None).filter(|event| !event.is_terminating()) {
-            let left = KEPT.saturating_sub(now.since(last_seen(object)?));
-            if !left.is_zero() {
-                next = Some(next.map_or(left, |next| next.min(left)));
-            } else if plan.commands.len() < BURST {
-                plan.commands.push(write::delete(object));
-            } else {
-                next = Some(Duration::ZERO);
-            }
+        let Some(object) = snapshot.get(key).filter(|event| !event.is_terminating()) else {
+            return Ok(Plan::default());
+        };
+        let left = collected_at(last_seen(object)?).since(now);
+        if left.is_zero() {
+            return Ok(Plan { commands: vec![write::delete(object)], again_after: None });
         }
-        plan.again_after = next.map(|next| if next.is_zero() { next } else { next.max(COLLECT_EVERY) });
-        Ok(plan)
+        Ok(Plan { commands: Vec::new(), again_after: Some(left) })
     }
+}
+
+/// When an event that was last seen at `seen` goes.
+fn collected_at(seen: Timestamp) -> Timestamp {
+    let expired = (seen + KEPT).0;
+    Timestamp(expired.saturating_add((-expired).rem_euclid(COLLECT_EVERY_MICROS)))
 }
 
 fn last_seen(object: &Object) -> Result<Timestamp, DecodeError> {

@@ -41,7 +41,7 @@ impl Controller for PodGc {
         if nodeless && (object.is_terminating() || object.pod_node().is_some()) {
             keys.push(object.key.clone());
         }
-        if object.view::<Pod>().is_ok_and(|pod| readiness::is_ended(&pod)) {
+        if object.is_ended_pod() {
             keys.push(all_ended());
         }
         keys
@@ -55,7 +55,7 @@ impl Controller for PodGc {
         _rng: &mut dyn RngCore,
     ) -> Result<Plan, DecodeError> {
         if *key == all_ended() {
-            return Ok(Plan { commands: trim(snapshot)?, again_after: None });
+            return Ok(Plan { commands: trim(snapshot), again_after: None });
         }
         let Some(object) = snapshot.get(key) else { return Ok(Plan::default()) };
         match object.pod_node() {
@@ -121,16 +121,12 @@ fn say_lost(object: &Object, now: Timestamp) -> Result<Command, DecodeError> {
 }
 
 /// Deletes the oldest ended pods beyond what is kept.
-fn trim(snapshot: &Snapshot) -> Result<Vec<Command>, DecodeError> {
-    let mut ended = Vec::new();
-    for object in snapshot.list(id::PODS, None).filter(|pod| !pod.is_terminating()) {
-        if readiness::is_ended(&*object.view::<Pod>()?) {
-            ended.push(object);
-        }
-    }
+fn trim(snapshot: &Snapshot) -> Vec<Command> {
+    let pods = snapshot.list(id::PODS, None);
+    let mut ended: Vec<_> = pods.filter(|pod| pod.is_ended_pod() && !pod.is_terminating()).collect();
     let surplus = ended.len().saturating_sub(KEPT_ENDED).min(BURST);
     if surplus > 0 {
         ended.sort_by_key(|object| object.meta.creation_timestamp.as_ref().map(|time| time.0));
     }
-    Ok(ended.into_iter().take(surplus).map(|object| remove(object)).collect())
+    ended.into_iter().take(surplus).map(|object| remove(object)).collect()
 }

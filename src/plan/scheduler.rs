@@ -54,7 +54,7 @@ impl Controller for Scheduler {
         if object.pod_node().is_none() {
             return if gone { Vec::new() } else { vec![object.key.clone()] };
         }
-        let frees_room = gone || object.view::<Pod>().is_ok_and(|pod| readiness::is_ended(&pod));
+        let frees_room = gone || object.is_ended_pod();
         if frees_room { pending_keys(snapshot) } else { Vec::new() }
     }
 
@@ -66,6 +66,11 @@ impl Controller for Scheduler {
         rng: &mut dyn RngCore,
     ) -> Result<Plan, DecodeError> {
         self.reconcile_batch(std::slice::from_ref(key), snapshot, now, rng).pop().unwrap_or(Ok(Plan::default()))
+    }
+
+    /// A pod that fits nowhere is told so; nothing else of it depends on when.
+    fn can_wait(&self, plan: &Plan) -> bool {
+        !plan.commands.iter().any(|command| matches!(command, Command::Bind { .. }))
     }
 
     fn batch(&self) -> usize {
@@ -142,7 +147,8 @@ fn waiting(key: &ObjectKey, snapshot: &Snapshot) -> Result<Option<Wanted>, Decod
     else {
         return Ok(None);
     };
-    let pod: Arc<Pod> = object.view()?;
+    // Not kept: a typed pod is many times its JSON, and thousands of pods may wait.
+    let pod: Arc<Pod> = Arc::new(object.decode()?);
     let Some(spec) = &pod.spec else { return Ok(None) };
     let ours = spec.scheduler_name.as_deref().is_none_or(|name| name.is_empty() || name == NAME);
     let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());

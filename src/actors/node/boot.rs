@@ -14,6 +14,7 @@ use crate::actors::supervisor::Child;
 use crate::api::admission::ServiceAddresses;
 use crate::api::listen::{self, ListenConfig, Listeners, TlsMaterial};
 use crate::api::service::{Limits, Service};
+use crate::kube::schema;
 use crate::mesh::identity::{self, Identity, Subject};
 use crate::runtime::containerd::{Containerd, ContainerdOptions};
 use crate::runtime::embedded::{Embedded, EmbeddedOptions};
@@ -92,8 +93,9 @@ pub async fn start(settings: &NodeSettings) -> Result<Node, Error> {
     };
     let config = ListenConfig { address: settings.listen, connections: MAX_CONNECTIONS, http3: true };
     let listeners = listen::bind(&config, &material).await?;
-    let store = open_store(settings, &world).await?;
-    let ground = ground(settings, &world).await?;
+    // The first write needs the shapes of all types: compiled while the disk and the machine answer.
+    drop(tokio::task::spawn_blocking(|| schema::knows("")));
+    let (store, ground) = futures::try_join!(open_store(settings, &world), ground(settings, &world))?;
     let puller = puller(settings, &ground.runtime);
     let toolbox = pack(&puller);
     let parts = NodeParts {

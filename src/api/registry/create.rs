@@ -35,8 +35,10 @@ impl Registry {
         let mut body = language::to_storage(resource, body);
         language::apply_defaults(row, &mut body);
         let generated = text(&body, "/metadata/name").is_empty() && !text(&body, "/metadata/generateName").is_empty();
-        for _ in 0..MAX_ATTEMPTS {
-            let prepared = self.prepare(caller, row, namespace, body.clone())?;
+        for attempt in 1..=MAX_ATTEMPTS {
+            // Only a generated name is worth the copy that another attempt begins from.
+            let this = if generated && attempt < MAX_ATTEMPTS { body.clone() } else { std::mem::take(&mut body) };
+            let prepared = self.prepare(caller, row, namespace, this)?;
             let place = Place::object(resource, namespace, &prepared.name);
             match self.commit_new(caller, &place, &prepared, options.dry_run).await {
                 Ok(revision) => return written(resource, &prepared.encoded, revision, warnings),

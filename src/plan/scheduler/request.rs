@@ -40,12 +40,13 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub(super) fn read(object: &Arc<Object>, pod: &Arc<Pod>) -> Result<Self, DecodeError> {
-        let spec = pod.spec.clone().unwrap_or_default();
+        let none = PodSpec::default();
+        let spec = pod.spec.as_ref().unwrap_or(&none);
         let bad = |reason: String| DecodeError { key: object.key.clone(), reason };
         Ok(Self {
-            requests: requests(&spec).map_err(bad)?,
-            guessed: guessed(&spec).map_err(bad)?,
-            ports: ports(&spec),
+            requests: requests(spec).map_err(bad)?,
+            guessed: guessed(spec).map_err(bad)?,
+            ports: ports(spec),
             object: Arc::clone(object),
             pod: Arc::clone(pod),
         })

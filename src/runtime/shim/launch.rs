@@ -13,6 +13,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::unistd::{ForkResult, fork, pipe2};
 
@@ -45,7 +46,7 @@ fn in_child(report: &OwnedFd, work: impl FnOnce() -> Result<Started, String>) ->
     match unsafe { fork() }? {
         ForkResult::Parent { .. } => Ok(()),
         ForkResult::Child => {
-            let told = default_signals().map_err(|error| error.to_string()).and_then(|()| work());
+            let told = as_started_afresh().map_err(|error| error.to_string()).and_then(|()| work());
             let (reply, master) = match told {
                 Ok((pid, master)) => (Reply::Running(pid), master),
                 Err(reason) => (Reply::Failed(reason), None),
@@ -60,7 +61,9 @@ fn in_child(report: &OwnedFd, work: impl FnOnce() -> Result<Started, String>) ->
 }
 
 /// What a program expects: nothing blocked, and the end of a pipe ends its writer (Rust programs ignore that signal).
-fn default_signals() -> nix::Result<()> {
+fn as_started_afresh() -> nix::Result<()> {
+    // The node turns huge pages off for itself, which its children inherit.
+    prctl::set_thp_disable(false)?;
     // SAFETY: no handler runs; the signal's disposition only changes.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
