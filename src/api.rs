@@ -1,7 +1,7 @@
 //! The HTTP face: listeners, request path, registry. Calls handles; knows no actor.
 //!
 //! A request passes, in order: authentication, authorization, decoding, admission, strategy, store. `service` is that
-//! path; `listen` brings connections to it; `verbs`, `log`, `exec`, `documents` and `health` are what it leads to.
+//! path; `listen` brings connections to it; `verbs`, `log`, `exec`, `review`, `documents` and `health` are what it leads to.
 //! `registry` is the part below HTTP, which controllers and agents use as well; `language` is its seam to `kube`.
 
 pub mod admission;
@@ -24,6 +24,7 @@ pub mod options;
 mod pod;
 pub mod query;
 pub mod registry;
+mod review;
 pub mod route;
 pub mod service;
 mod stream;

@@ -6,18 +6,21 @@
 mod apply;
 mod arguments;
 mod client;
+mod control;
 mod delete;
 mod describe;
 mod down;
 mod exec;
 mod failure;
 mod get;
+mod image;
 mod lock;
 mod logging;
 mod logs;
 mod preflight;
 pub mod settings;
 mod sim;
+mod started;
 mod status;
 mod toolbox;
 mod up;
@@ -59,9 +62,19 @@ fn before_clap(typed: &[OsString]) -> Option<ExitCode> {
     })
 }
 
+/// `shoal get pods | head` shall end as other programs do, not with a panic. Sockets do not raise the signal.
+fn end_quietly_with_the_reader() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: the default handler runs no code of this process.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+}
+
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     // Both providers of cryptography may be linked; the first call decides, later ones change nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if !matches!(arguments.command, Command::Up(_) | Command::Down(_)) {
+        end_quietly_with_the_reader();
+    }
     match arguments.command {
         Command::Up(flags) => up::run(flags),
         Command::Down(flags) => down::run(&flags),
@@ -71,6 +84,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Logs(flags) => logs::run(&flags),
         Command::Exec(flags) => exec::run(&flags),
         Command::Delete(flags) => delete::run(&flags),
+        Command::Image(flags) => image::run(&flags),
         Command::Sim(flags) => sim::run(&flags),
         Command::Status(flags) => status::run(&flags),
         // Caught before: the toolbox reads its own arguments.

@@ -6,6 +6,7 @@
 
 pub mod cgroup;
 pub mod container;
+pub mod containerd;
 pub mod embedded;
 pub mod error;
 pub mod hollow;

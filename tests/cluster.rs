@@ -4,10 +4,12 @@ mod cluster {
     pub mod adoption;
     pub mod bad_input;
     pub mod kube_client;
+    pub mod kubectl;
     pub mod node;
+    pub mod pods;
     pub mod python;
     pub mod tutorial;
 }
 
 mod network;
-mod runtime_contract;
+pub mod runtime_contract;

@@ -19,6 +19,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -48,6 +49,8 @@ pub enum Message {
     SyncNode,
     /// Look for what no pod accounts for.
     Sweep,
+    /// Pod uids of all that is on the node.
+    Present(BTreeSet<String>),
 }
 
 impl Agent {
@@ -89,6 +92,7 @@ impl Actor for Agent {
             Message::Revive(uid) => roster.revive(&uid).await?,
             Message::SyncNode => roster.sync_node(),
             Message::Sweep => roster.sweep(),
+            Message::Present(here) => roster.present(here),
         }
         Ok(())
     }

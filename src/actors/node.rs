@@ -72,6 +72,8 @@ pub struct Node {
     pub store: Store,
     /// The copy of every object that actors share.
     pub mirror: Arc<Mirror>,
+    /// The node's containers and images.
+    pub runtime: Arc<dyn ContainerRuntime>,
     root: ActorRef<supervisor::Message>,
     tree: Mutex<Option<JoinHandle<()>>>,
     ended: watch::Receiver<bool>,
@@ -103,7 +105,15 @@ impl Node {
             let _ = tree.await;
             end.send_replace(true);
         });
-        Ok(Self { service, store: parts.store, mirror, root, tree: Mutex::new(Some(tree)), ended })
+        Ok(Self {
+            service,
+            store: parts.store,
+            mirror,
+            runtime: parts.runtime,
+            root,
+            tree: Mutex::new(Some(tree)),
+            ended,
+        })
     }
 
     /// Waits until the Node object `name` is Ready. Cancel-safe.
@@ -195,7 +205,7 @@ fn controllers(
         ca_pem: parts.authority_pem.clone(),
         api_address: parts.endpoint.ip(),
         api_port: parts.endpoint.port(),
-        api_service_ip: None,
+        api_service_ip: Some(parts.services.api().into()),
     };
     let executor: Arc<dyn Executor> = registry.clone();
     let control = |controller| {

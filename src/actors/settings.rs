@@ -72,8 +72,8 @@ pub struct NetworkSettings {
 pub struct StoreSettings {
     /// How long old revisions stay readable.
     pub history: Duration,
-    /// Log entries between two snapshots.
-    pub snapshot_entries: u64,
+    /// Bytes of log after which the state is written as a whole and the log cut.
+    pub snapshot_bytes: u64,
 }
 
 /// API server of the node.
@@ -88,10 +88,6 @@ pub struct ApiSettings {
 pub struct AgentSettings {
     /// Pods that fit on the node.
     pub max_pods: u32,
-    /// Bytes of a container's log before it is rotated.
-    pub log_file_bytes: u64,
-    /// Rotated files that are kept for a container.
-    pub log_files: u32,
     /// Images that are pulled at once.
     pub parallel_pulls: usize,
 }
@@ -101,8 +97,4 @@ pub struct AgentSettings {
 pub struct RegistrySettings {
     /// Registries (`host` or `host:port`) that are reached without TLS. Loopback addresses always are.
     pub insecure: Vec<String>,
-    /// Registries asked first for the images of another: `(registry, mirror)`.
-    pub mirrors: Vec<(String, String)>,
-    /// Credentials in Docker's `config.json` form.
-    pub auth_file: Option<PathBuf>,
 }

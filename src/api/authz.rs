@@ -2,6 +2,7 @@
 
 use super::authn::unauthorized;
 use super::identity::{CONTROLLER_PREFIX, Identity, MASTERS, NODES};
+use super::review::is_review;
 use crate::kube::resource::{Resource, id};
 use crate::kube::status::Status;
 use crate::model::ResourceId;
@@ -49,6 +50,7 @@ impl Authorizer for BuiltIn {
         }
         match &action.object {
             None => is_public(action.path) || (!identity.is_anonymous() && is_document(action.path)),
+            Some(named) if is_review(named.resource) => !identity.is_anonymous(),
             Some(named) => identity.is_in(NODES) && node_may(action.verb, named),
         }
     }

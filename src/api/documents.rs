@@ -20,6 +20,7 @@ use crate::kube::{discovery, openapi};
 /// The version of Kubernetes that is spoken, and the server's own.
 const GIT_VERSION: &str = "v1.36.2+shoal";
 const JSON: &str = "application/json";
+const PROTOBUF_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// Documents that are made when first asked for and kept. Their number is bounded by the resource table: what names
@@ -35,10 +36,14 @@ struct Document {
 
 impl Documents {
     fn get(&self, name: &str, make: impl FnOnce() -> Option<Value>) -> Result<Document, Status> {
+        self.keep(name, || make().map(|value| value.to_string().into()))
+    }
+
+    fn keep(&self, name: &str, make: impl FnOnce() -> Option<Bytes>) -> Result<Document, Status> {
         if let Some(document) = self.0.lock().get(name) {
             return Ok(document.clone());
         }
-        let bytes = Bytes::from(make().ok_or_else(unknown)?.to_string());
+        let bytes = make().ok_or_else(Status::no_such_path)?;
         let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
         let tag = URL_SAFE_NO_PAD.encode(digest);
         let document = Document { bytes, etag: format!("\"{tag}\"").into() };
@@ -83,12 +88,15 @@ fn document(service: &Service, parts: &[&str], headers: &HeaderMap) -> Result<Re
         ["apis", group, version] => {
             (JSON, kept.get(&format!("apis/{group}/{version}"), || discovery::resources(group, version))?)
         }
+        ["openapi", "v2"] if wants_protobuf(headers) => {
+            (PROTOBUF_V2, kept.keep("openapi/v2.pb", || Some(openapi::v2_protobuf().into()))?)
+        }
         ["openapi", "v2"] => {
             negotiate::accepted(header(headers, &ACCEPT))?;
             (JSON, kept.get("openapi/v2", || Some(openapi::v2()))?)
         }
         ["openapi", "v3"] => (JSON, kept.get("openapi/v3", || Some(openapi::v3_index()))?),
-        _ => return Err(unknown()),
+        _ => return Err(Status::no_such_path()),
     };
     Ok(cached(&document, kind, headers))
 }
@@ -98,6 +106,13 @@ fn aggregated(headers: &HeaderMap) -> bool {
     first.is_some_and(|one| {
         one.parameter("as") == Some("APIGroupDiscoveryList") && one.parameter("g") == Some("apidiscovery.k8s.io")
     })
+}
+
+/// Whether a client would rather have the version 2 document in protobuf; both spellings of the type are in use.
+fn wants_protobuf(headers: &HeaderMap) -> bool {
+    let old = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let best = negotiate::alternatives(header(headers, &ACCEPT)).into_iter().next();
+    best.is_some_and(|one| [PROTOBUF_V2, old].contains(&one.media))
 }
 
 /// The document, or 304 where the client has it.
@@ -130,13 +145,9 @@ fn openapi_v3(service: &Service, place: &str, incoming: &Incoming) -> Result<Res
     }
     let mut moved = answer::typed(JSON, body::empty());
     *moved.status_mut() = StatusCode::MOVED_PERMANENTLY;
-    let location = url.and_then(|url| HeaderValue::from_str(url).ok()).ok_or_else(unknown)?;
+    let location = url.and_then(|url| HeaderValue::from_str(url).ok()).ok_or_else(Status::no_such_path)?;
     moved.headers_mut().insert(LOCATION, location);
     Ok(moved)
-}
-
-fn unknown() -> Status {
-    Status::new(404, "NotFound", "the server could not find the requested resource")
 }
 
 fn version() -> Value {

@@ -17,7 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::body::{self, Body};
@@ -63,7 +64,9 @@ pub async fn serve(service: &Service, target: &Target, mut incoming: Incoming) -
         return Err(not_an_upgrade("Sec-WebSocket-Key is missing"));
     }
     let permit = service.streams.clone().try_acquire_owned().map_err(|_| too_many())?;
-    let session = service.gateway.exec(&container, &spec).await?;
+    // A command that cannot be started is told on the session's own channel: clients take a refused upgrade for a
+    // server without WebSocket, and would ask again in another way.
+    let session = service.gateway.exec(&container, &spec).await;
     let (stop, held) = (service.stop.clone(), service.metrics.hold_stream());
     service.sessions.spawn(async move {
         let _while_it_lasts = (permit, held);
@@ -140,12 +143,23 @@ fn switching(key: &str, protocol: &'static str) -> Result<Response<Body>, Status
     Ok(response)
 }
 
-async fn hand_over(upgrade: OnUpgrade, session: ExecSession, wants: Wants) {
+async fn hand_over(upgrade: OnUpgrade, session: Result<ExecSession, Status>, wants: Wants) {
     let Ok(upgraded) = upgrade.await else { return };
     let config =
         WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE_BYTES)).max_frame_size(Some(MAX_MESSAGE_BYTES));
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-    run(socket, session, wants).await;
+    match session {
+        Ok(session) => run(socket, session, wants).await,
+        Err(status) => refuse(socket, &status).await,
+    }
+}
+
+/// Says why no process was started, and closes.
+async fn refuse(mut socket: Socket, status: &Status) {
+    let _ = socket.send(message(ERROR, status.to_value().to_string().as_bytes())).await;
+    let (sink, source) = socket.split();
+    close(sink).await;
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, take(source, None, None)).await;
 }
 
 /// Carries bytes both ways until the process has ended, or the client has gone.
@@ -197,6 +211,12 @@ async fn write(mut waiting: mpsc::Receiver<Message>, mut sink: SplitSink<Socket,
             return;
         }
     }
+    close(sink).await;
+}
+
+/// Closes with the code without which clients take the end for a failure, whatever the streams said.
+async fn close(mut sink: SplitSink<Socket, Message>) {
+    let _ = sink.send(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))).await;
     let _ = sink.close().await;
 }
 

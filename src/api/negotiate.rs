@@ -116,6 +116,7 @@ pub fn content(header: &str, is_patch: bool) -> Result<Content, Status> {
     match (media, is_patch) {
         ("" | "application/json" | "*/*", false) => Ok(Content::Object(Format::Json)),
         ("application/yaml" | "application/x-yaml" | "text/yaml", false) => Ok(Content::Object(Format::Yaml)),
+        ("application/vnd.kubernetes.protobuf", false) => Ok(Content::Object(Format::Protobuf)),
         ("application/json-patch+json", true) => Ok(Content::Patch(PatchKind::Json, Format::Json)),
         ("application/merge-patch+json", true) => Ok(Content::Patch(PatchKind::Merge, Format::Json)),
         ("application/strategic-merge-patch+json", true) => Ok(Content::Patch(PatchKind::Strategic, Format::Json)),
@@ -127,7 +128,7 @@ fn unsupported(is_patch: bool) -> Status {
     let kinds = if is_patch {
         "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
     } else {
-        "application/json, application/yaml"
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf"
     };
     let why = format!("the body of the request was in an unknown format - accepted media types include: {kinds}");
     Status::new(415, "UnsupportedMediaType", why)

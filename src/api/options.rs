@@ -242,12 +242,7 @@ impl WatchOptions {
 pub fn check_fields(resource: &Resource, fields: &FieldSelector) -> Result<(), Status> {
     match fields.terms.iter().find(|term| !fields::selectable(resource, &term.path)) {
         None => Ok(()),
-        Some(term) => Err(Status::bad_request(format!(
-            "Unable to find {:?} that match label selector \"\", field selector {:?}: field label not supported: {}",
-            format!("{}, Resource={}", resource.api_version(), resource.id.plural),
-            format!("{}{}{}", term.path, if term.equal { "=" } else { "!=" }, term.value),
-            term.path
-        ))),
+        Some(term) => Err(Status::bad_request(format!("field label not supported: {}", term.path))),
     }
 }
 

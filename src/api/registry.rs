@@ -1,11 +1,12 @@
 //! The part of the API below HTTP: verbs on resources, for handlers, controllers and agents alike.
 //!
 //! A write goes: decode checks, defaults, strategy, admission, validation, encoding, one transaction. Rooms: `create`,
-//! `update` (and patch), `delete`, `read`, `select`, `watch`, `subresource`, `execute` (planned commands), `encode`.
+//! `update` (and patch), `delete`, `read`, `select`, `watch`, `subresource`, `execute` (planned commands), `event`, `encode`.
 
 mod create;
 mod delete;
 pub mod encode;
+mod event;
 mod execute;
 mod read;
 mod select;
@@ -72,12 +73,13 @@ pub struct Registry {
     store: Store,
     world: World,
     admission: Vec<Box<dyn Admission>>,
+    told: event::Told,
 }
 
 impl Registry {
     /// Serves what is in `store`; every write passes `admission`, in order.
     pub fn new(store: Store, world: World, admission: Vec<Box<dyn Admission>>) -> Arc<Self> {
-        Arc::new(Self { store, world, admission })
+        Arc::new(Self { store, world, admission, told: event::Told::default() })
     }
 
     /// The store below.

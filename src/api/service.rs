@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::answer::{self, TableOptions};
 use super::authn::{self, Peer};
 use super::authz::{self, Action, Authorizer, Named};
-use super::body::Body;
+use super::body::{self, Body};
 use super::gateway::NodeGateway;
 use super::identity::Identity;
 use super::metrics::{Labels, Metrics};
@@ -59,7 +59,7 @@ pub struct Service {
     pub stop: CancellationToken,
     /// Sessions that have left the request path.
     pub sessions: TaskTracker,
-    authorizer: Arc<dyn Authorizer>,
+    pub(super) authorizer: Arc<dyn Authorizer>,
     pub(super) documents: documents::Documents,
     in_flight: Semaphore,
     pub(super) streams: Arc<Semaphore>,
@@ -139,9 +139,11 @@ impl Service {
 
     async fn answered(&self, request: Request<Body>, peer: &Peer, cause: u64, labels: &mut Labels) -> Response<Body> {
         let compression = compress::wanted(request.headers(), peer);
+        let head_only = request.method() == Method::HEAD;
         let accepted = negotiate::accepted(header(request.headers(), &ACCEPT));
         let encoding = accepted.as_ref().map_or(Encoding::Json, |accepted| accepted.encoding);
         match self.routed(request, peer, cause, labels, accepted).await {
+            Ok(response) if head_only => body::head(response),
             Ok(response) if compression => compress::compressed(response),
             Ok(response) => response,
             Err(status) => answer::failure(&status, encoding),
@@ -173,7 +175,7 @@ impl Service {
             peer: peer.clone(),
         };
         match route {
-            Route::Unknown => Err(unknown()),
+            Route::Unknown => Err(Status::no_such_path()),
             Route::Other => documents::serve(self, &path, &incoming),
             Route::Resource(target) => {
                 count_as(labels, verb, &target);
@@ -195,8 +197,10 @@ impl Service {
             return connecting.await;
         }
         let accepted = accepted?;
+        let deprecation = target.resource.deprecation.map(str::to_owned);
         let serving: BoxFuture<'_, _> = Box::pin(verbs::serve(self, target, verb, incoming, accepted.shape, with));
-        let answer = serving.await?;
+        let mut answer = serving.await?;
+        answer.warnings.extend(deprecation);
         answer::write(answer, accepted, self.registry.world().clock.now(), with)
     }
 }
@@ -212,10 +216,6 @@ pub(super) fn too_many() -> Status {
     let mut status = Status::new(429, "TooManyRequests", "Too many requests, please try again later.");
     status.retry_after_seconds = Some(1);
     status
-}
-
-fn unknown() -> Status {
-    Status::new(404, "NotFound", "the server could not find the requested resource")
 }
 
 /// A header's text; empty where it is missing or not text.

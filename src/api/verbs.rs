@@ -16,7 +16,7 @@ use super::options::{DeleteOptions, ListOptions, PatchKind, WatchOptions, WriteO
 use super::registry::{Place, Written, face};
 use super::route::Target;
 use super::service::{Incoming, Service, header};
-use super::{exec, log, stream};
+use super::{exec, log, review, stream};
 use crate::kube::decode::{self, Decoded, Limits};
 use crate::kube::resource::Verb;
 use crate::kube::status::Status;
@@ -44,6 +44,7 @@ pub async fn serve(
         (Some("binding"), _) => request.bind().await,
         (Some("eviction"), _) => request.evict().await,
         (_, "get") => request.get().await,
+        (_, "create") if review::is_review(request.target.resource) => request.review().await,
         (_, "create") => request.create().await,
         (_, "update") => request.update().await,
         (_, "patch") => request.patch().await,
@@ -150,6 +151,14 @@ impl Request<'_> {
         let written =
             registry.create(&self.incoming.caller, target.resource, &target.namespace, value, &options).await?;
         Ok(self.written(written))
+    }
+
+    /// Answers a question that a client asks by creating it.
+    async fn review(mut self) -> Result<Answer, Status> {
+        let body = self.object().await?.value;
+        let identity = &self.incoming.caller.identity;
+        let answer = review::answer(self.target.resource, body, identity, &*self.service.authorizer)?;
+        Ok(Answer::created(Payload::Plain(answer.to_string().into())))
     }
 
     async fn update(mut self) -> Result<Answer, Status> {

@@ -40,6 +40,8 @@ pub enum Command {
     Delete(DeleteFlags),
     /// Print how the node and its API are
     Status(StatusFlags),
+    /// List, import and remove images of the running node
+    Image(ImageFlags),
     /// Small programs of the built-in image (`shoal toolbox` lists them)
     Toolbox,
     /// Run a whole node in one deterministic thread, with faults, and judge it
@@ -257,15 +259,53 @@ pub struct UpFlags {
     pub log_format: Option<String>,
 }
 
+/// Which node of this machine is meant.
+#[derive(Debug, Args)]
+pub struct NodeFlags {
+    /// Settings file, instead of the one that the node was started with
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory of the node [default: /var/lib/shoal]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<String>,
+}
+
+/// Flags of `shoal image`.
+#[derive(Debug, Args)]
+pub struct ImageFlags {
+    /// Which node
+    #[command(flatten)]
+    pub node: NodeFlags,
+    /// What to do
+    #[command(subcommand)]
+    pub command: ImageCommand,
+}
+
+/// What to do with images.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// List images
+    Ls,
+    /// Take the images of a Docker or OCI archive (tar, optionally gzip)
+    Import {
+        /// The archive
+        #[arg(value_name = "FILE")]
+        archive: PathBuf,
+    },
+    /// Remove an image
+    Rm {
+        /// Its name or id
+        #[arg(value_name = "IMAGE")]
+        name: String,
+    },
+}
+
 /// Flags of `shoal down`.
 #[derive(Debug, Args)]
 pub struct DownFlags {
-    /// Settings file that the node was started with, instead of /etc/shoal/config.toml
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Data directory of the node [default: /var/lib/shoal]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<String>,
+    /// Which node
+    #[command(flatten)]
+    pub node: NodeFlags,
     /// Remove the data directory too: the cluster and everything in it
     #[arg(long)]
     pub purge: bool,

@@ -50,7 +50,7 @@ async fn carry(mut process: AttachedProcess) -> Result<ExitCode, Failure> {
     loop {
         tokio::select! {
             _ = &mut both => break,
-            () = &mut feed, if true => {
+            () = &mut feed => {
                 // The input has ended; the program goes on.
                 both.await;
                 break;

@@ -159,10 +159,8 @@ fn without_managed_fields(mut object: Value) -> Value {
 
 /// Prints a table and then every change of it.
 async fn follow(session: &Session, flags: &GetFlags, target: &Target, wide: bool) -> Result<(), Failure> {
-    let all = GetFlags { ..flags.clone() };
-    let mut listed = Target { names: Vec::new(), ..target.clone() };
-    std::mem::swap(&mut listed.names, &mut Vec::new());
-    let mut path = paths(session, &all, &listed).pop().unwrap_or_default();
+    let listed = Target { resource: target.resource.clone(), names: Vec::new() };
+    let mut path = paths(session, flags, &listed).pop().unwrap_or_default();
     if let [name] = target.names.as_slice() {
         let sign = if path.contains('?') { '&' } else { '?' };
         path.push_str(&format!("{sign}fieldSelector={}", escape(&format!("metadata.name={name}"))));

@@ -252,9 +252,9 @@ impl Settings {
                 nft_table: String::new(),
                 mtu: 0,
             },
-            store: StoreSettings { history: Duration::ZERO, snapshot_entries: 0 },
+            store: StoreSettings { history: Duration::ZERO, snapshot_bytes: 0 },
             api: ApiSettings { max_in_flight: 0 },
-            agent: AgentSettings { max_pods: 0, log_file_bytes: 0, log_files: 0, parallel_pulls: 0 },
+            agent: AgentSettings { max_pods: 0, parallel_pulls: 0 },
             registries: RegistrySettings::default(),
         };
         Self { node, log: LogSettings { filter: String::new(), format: LogFormat::Auto }, address: None }

@@ -2,6 +2,7 @@
 
 mod node;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,33 +11,40 @@ use super::arguments::UpFlags;
 use super::failure::Failure;
 use super::lock::NodeLock;
 use super::settings::{Settings, Sources};
-use super::{logging, preflight};
+use super::{control, logging, preflight, started};
 use crate::actors::settings::NodeSettings;
 
 /// Runs a node in the foreground.
 pub fn run(flags: UpFlags) -> Result<ExitCode, Failure> {
     // Pages of 2 MiB make a small heap large. Containers get them back (`shim/launch.rs`).
     let _ = nix::sys::prctl::set_thp_disable(true);
-    let settings = Settings::load(&sources(flags)?)?;
+    let sources = sources(flags)?;
+    let settings = Settings::load(&sources)?;
     logging::start(&settings.log)?;
     preflight::data_directory(&settings.node.data)?;
     let mut lock = NodeLock::acquire(&settings.node.data)?;
     preflight::check(&settings.node)?;
     lock.sign()?;
+    started::write(&settings.node.data, &sources)?;
+    let control = settings.node.run.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(settings.node));
+    let outcome = runtime.block_on(serve(settings.node, &control));
     // Blocking work that is still under way must not hold up the end of the process.
     runtime.shutdown_background();
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-async fn serve(settings: NodeSettings) -> Result<(), Failure> {
+async fn serve(settings: NodeSettings, run: &Path) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let kubeconfig = settings.data.join("admin.kubeconfig");
     let name = settings.name.clone();
     eprintln!("shoal {}: starting node {name} (data in {})", env!("CARGO_PKG_VERSION"), settings.data.display());
     let node = node::start(settings).await?;
+    let socket = control::bind(run)?;
+    let runtime = node.runtime();
+    let control = control::serve(&socket, runtime.as_ref());
+    tokio::pin!(control);
     let mut announced = false;
     loop {
         tokio::select! {
@@ -45,6 +53,7 @@ async fn serve(settings: NodeSettings) -> Result<(), Failure> {
                 announced = true;
                 announce(&name, &node.url(), &kubeconfig.display().to_string());
             }
+            () = &mut control => {}
             failure = node.failed() => return Err(failure),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,

@@ -23,6 +23,8 @@ pub enum Format {
     Json,
     /// `application/yaml`. One document.
     Yaml,
+    /// `application/vnd.kubernetes.protobuf`.
+    Protobuf,
 }
 
 /// What a body may cost.
@@ -62,6 +64,7 @@ pub fn decode(bytes: &[u8], format: Format, limits: Limits) -> Result<Decoded, S
     let mut seen = Seen::new(limits);
     let value = match format {
         Format::Json => json(bytes, &mut seen).map_err(|reason| syntax(&reason))?,
+        Format::Protobuf => super::protobuf::decode(bytes, limits)?,
         Format::Yaml => yaml::single(bytes, &mut seen).map_err(|reason| yaml_syntax(&reason))?,
     };
     Ok(Decoded { value, duplicates: seen.duplicates })

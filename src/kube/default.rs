@@ -21,7 +21,7 @@ type Fields = Map<String, Value>;
 /// Brings a decoded body to its stored form: normalized (no nulls, canonical quantities) and with every default.
 /// Idempotent.
 pub fn apply(resource: &Resource, value: &mut Value) {
-    schema::normalize(resource.type_name, value, false);
+    schema::normalize(resource.type_name, value, true);
     let Some(object) = value.as_object_mut() else { return };
     match resource.kind {
         "Pod" => pod::pod(object),

@@ -60,6 +60,8 @@ pub struct Resource {
     pub type_name: &'static str,
     /// Where this resource is a second face of another (`events.k8s.io` of core events): the resource that stores it.
     pub stored_as: Option<ResourceId>,
+    /// What a client that still uses it is warned of.
+    pub deprecation: Option<&'static str>,
 }
 
 /// A subresource of a resource.
@@ -147,6 +149,13 @@ pub mod id {
     pub const DEPLOYMENTS: ResourceId = ResourceId::new("apps", "deployments");
     pub const ENDPOINT_SLICES: ResourceId = ResourceId::new("discovery.k8s.io", "endpointslices");
     pub const LEASES: ResourceId = ResourceId::new("coordination.k8s.io", "leases");
+    pub const SELF_SUBJECT_REVIEWS: ResourceId = ResourceId::new("authentication.k8s.io", "selfsubjectreviews");
+    pub const SELF_SUBJECT_ACCESS_REVIEWS: ResourceId =
+        ResourceId::new("authorization.k8s.io", "selfsubjectaccessreviews");
+    pub const SELF_SUBJECT_RULES_REVIEWS: ResourceId =
+        ResourceId::new("authorization.k8s.io", "selfsubjectrulesreviews");
+    pub const CUSTOM_RESOURCE_DEFINITIONS: ResourceId =
+        ResourceId::new("apiextensions.k8s.io", "customresourcedefinitions");
     pub const EVENTS_V1: ResourceId = ResourceId::new("events.k8s.io", "events");
 }
 
@@ -163,6 +172,11 @@ const fn scale() -> Subresource {
     Subresource { name: "scale", kind: "Scale", group_version: Some(("autoscaling", "v1")), verbs: READ_WRITE }
 }
 
+/// A question that is answered when it is created, and not stored.
+const fn review(id: ResourceId, kind: &'static str, singular: &'static str, type_name: &'static str) -> Resource {
+    Resource { namespaced: false, verbs: CREATE, ..row(id, kind, singular, type_name) }
+}
+
 const fn row(id: ResourceId, kind: &'static str, singular: &'static str, type_name: &'static str) -> Resource {
     Resource {
         id,
@@ -176,13 +190,18 @@ const fn row(id: ResourceId, kind: &'static str, singular: &'static str, type_na
         subresources: &[],
         type_name,
         stored_as: None,
+        deprecation: None,
     }
 }
 
 /// Every resource that the API serves.
 pub static TABLE: &[Resource] = &[
     Resource { short_names: &["cm"], ..row(id::CONFIG_MAPS, "ConfigMap", "configmap", "io.k8s.api.core.v1.ConfigMap") },
-    Resource { short_names: &["ep"], ..row(id::ENDPOINTS, "Endpoints", "endpoints", "io.k8s.api.core.v1.Endpoints") },
+    Resource {
+        short_names: &["ep"],
+        deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ..row(id::ENDPOINTS, "Endpoints", "endpoints", "io.k8s.api.core.v1.Endpoints")
+    },
     Resource { short_names: &["ev"], ..row(id::EVENTS, "Event", "event", "io.k8s.api.core.v1.Event") },
     Resource {
         short_names: &["ns"],
@@ -245,6 +264,37 @@ pub static TABLE: &[Resource] = &[
         categories: &["all"],
         subresources: &[scale(), status("ReplicaSet")],
         ..row(id::REPLICA_SETS, "ReplicaSet", "replicaset", "io.k8s.api.apps.v1.ReplicaSet")
+    },
+    review(
+        id::SELF_SUBJECT_REVIEWS,
+        "SelfSubjectReview",
+        "selfsubjectreview",
+        "io.k8s.api.authentication.v1.SelfSubjectReview",
+    ),
+    review(
+        id::SELF_SUBJECT_ACCESS_REVIEWS,
+        "SelfSubjectAccessReview",
+        "selfsubjectaccessreview",
+        "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
+    ),
+    review(
+        id::SELF_SUBJECT_RULES_REVIEWS,
+        "SelfSubjectRulesReview",
+        "selfsubjectrulesreview",
+        "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
+    ),
+    // None can be made yet. kubectl lists them to tell a misspelt kind from one that is defined.
+    Resource {
+        short_names: &["crd", "crds"],
+        categories: &["api-extensions"],
+        namespaced: false,
+        verbs: &[Verb::Get, Verb::List, Verb::Watch],
+        ..row(
+            id::CUSTOM_RESOURCE_DEFINITIONS,
+            "CustomResourceDefinition",
+            "customresourcedefinition",
+            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
+        )
     },
     row(id::LEASES, "Lease", "lease", "io.k8s.api.coordination.v1.Lease"),
     row(id::ENDPOINT_SLICES, "EndpointSlice", "endpointslice", "io.k8s.api.discovery.v1.EndpointSlice"),

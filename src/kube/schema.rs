@@ -13,7 +13,7 @@ pub use normalize::normalize;
 pub use roots::definitions;
 
 use crate::kube::facts::Facts;
-use graph::Node;
+pub(in crate::kube) use graph::{Leaf, Node, Type};
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,16 @@ pub fn field(type_name: &str, field: &str) -> Option<Field> {
     };
     let type_name = if let Node::Object(id) = inner { graph.by_id(*id).map(|found| &*found.name) } else { None };
     Some(Field { type_name, shape, required: entry.required, facts: entry.facts })
+}
+
+/// A type by its full schema name.
+pub(in crate::kube) fn type_of(name: &str) -> Option<&'static Type> {
+    graph::graph().by_name(name)
+}
+
+/// A type by the number that a [`Node`] holds.
+pub(in crate::kube) fn type_by_id(id: u16) -> Option<&'static Type> {
+    graph::graph().by_id(id)
 }
 
 /// Whether the type is known here.

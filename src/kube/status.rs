@@ -72,6 +72,11 @@ impl Status {
             .about(group, plural, name)
     }
 
+    /// 404 for a path that leads nowhere. Its details are there and empty, which clients rely on.
+    pub fn no_such_path() -> Self {
+        Self::new(404, "NotFound", "the server could not find the requested resource").about("", "", "")
+    }
+
     /// 409 for a name that is taken.
     pub fn already_exists(group: &str, plural: &str, name: &str) -> Self {
         Self::new(409, "AlreadyExists", format!("{} {name:?} already exists", qualified(plural, group)))
@@ -131,7 +136,7 @@ impl Status {
             body["metadata"] = json!({ "continue": token });
         }
         let details = self.details();
-        if details.as_object().is_some_and(|details| !details.is_empty()) {
+        if self.about.is_some() || details.as_object().is_some_and(|details| !details.is_empty()) {
             body["details"] = details;
         }
         body

@@ -60,7 +60,6 @@ pub fn step(pod: &Pod, observed: &Observed, now: Timestamp) -> Step {
         actions,
         status: status::report(pod, observed, now),
         wake_at: wake.0.filter(|at| *at > now),
-        done: observed.deleted
-            || (observed.orphaned && observed.volumes == observed::Part::Gone && !observed.any_running()),
+        done: observed.deleted || (observed.orphaned && observed.is_taken_away()),
     }
 }

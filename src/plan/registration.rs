@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
+use crate::model::Quantity;
 use crate::model::Timestamp;
 
 /// Most images that a node reports (kubelet's `nodeStatusMaxImages`).
@@ -136,8 +137,8 @@ fn spec(facts: &Facts) -> Value {
 fn status(facts: &Facts) -> Map<String, Value> {
     let resources = json!({
         "cpu": facts.cpus.to_string(),
-        "ephemeral-storage": format!("{}Ki", facts.disk_bytes / 1024),
-        "memory": format!("{}Ki", facts.memory_bytes / 1024),
+        "ephemeral-storage": kibibytes(facts.disk_bytes),
+        "memory": kibibytes(facts.memory_bytes),
         "pods": facts.max_pods.to_string(),
     });
     let addresses = facts.ips.iter().map(|ip| json!({ "type": "InternalIP", "address": ip.to_string() }));
@@ -156,6 +157,12 @@ fn status(facts: &Facts) -> Map<String, Value> {
         },
     });
     body.as_object().cloned().unwrap_or_default()
+}
+
+/// Bytes in the form that the API keeps: anything else would look like a change for ever.
+fn kibibytes(bytes: u64) -> String {
+    let text = format!("{}Ki", bytes / 1024);
+    Quantity::canonical(&text).unwrap_or(text)
 }
 
 fn conditions() -> Value {

@@ -8,7 +8,6 @@
 mod bundle;
 mod client;
 mod exec;
-mod host;
 mod layout;
 mod pull;
 mod zygote;
@@ -65,7 +64,7 @@ impl Embedded {
         let images = Arc::new(ImageStore::open(&options.root.join("images"))?);
         let layout = Layout::open(&options.root, &options.run)?;
         let zygote = zygote::Zygote::new(options.shim_binary, options.cgroup_root.join("shims"));
-        let host = host::read(cgroup::is_v2());
+        let host = super::oci::host::read(cgroup::is_v2());
         let EmbeddedOptions { cgroup_root, plain_http, .. } = options;
         Ok(Arc::new(Self { layout, images, zygote, cgroup_root, host, plain_http, world }))
     }
@@ -169,8 +168,18 @@ impl ContainerRuntime for Embedded {
     }
 
     async fn remove_image(&self, reference: &str) -> Result<(), Error> {
-        let (images, reference) = (Arc::clone(&self.images), reference.to_owned());
-        blocking(move || images.remove(&reference)).await
+        let (images, reference, layout) = (Arc::clone(&self.images), reference.to_owned(), self.layout.clone());
+        blocking(move || {
+            let record = images.find(&reference).ok_or_else(|| Error::NotFound(format!("image {reference}")))?;
+            // Its layers are what its containers run on.
+            match layout.user_of(&record.id)? {
+                Some(id) if record.references.len() <= 1 || reference == record.id => {
+                    Err(Error::System(format!("image {reference} is in use by container {id}")))
+                }
+                _ => images.remove(&reference),
+            }
+        })
+        .await
     }
 
     async fn create_sandbox(&self, spec: &SandboxSpec) -> Result<(), Error> {

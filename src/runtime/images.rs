@@ -40,7 +40,10 @@ pub fn digest(bytes: &[u8]) -> String {
     digest_text(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref())
 }
 
-fn digest_text(raw: &[u8]) -> String {
-    let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+pub(in crate::runtime) fn digest_text(raw: &[u8]) -> String {
+    let mut text = "sha256:".to_owned();
+    for byte in raw {
+        text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
+    }
+    text
 }

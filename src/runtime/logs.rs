@@ -39,6 +39,9 @@ pub trait LogSource: Send + Sync + 'static {
     /// where nothing was ever logged there.
     fn read(&self, path: &Path, options: &ReadOptions) -> io::Result<BoxStream<'static, io::Result<Bytes>>>;
 
+    /// The directories of pods below `root`; none where `root` is not there.
+    fn pods(&self, root: &Path) -> io::Result<Vec<PathBuf>>;
+
     /// Removes a pod's directory of logs. One that is not there is fine.
     fn remove_pod(&self, directory: &Path) -> io::Result<()>;
 }
@@ -46,6 +49,11 @@ pub trait LogSource: Send + Sync + 'static {
 /// The directory of a pod's logs below `root`, as other tools know it: `<namespace>_<pod>_<uid>`.
 pub fn pod_directory(root: &Path, namespace: &str, pod: &str, uid: &str) -> PathBuf {
     root.join(format!("{namespace}_{pod}_{uid}"))
+}
+
+/// Uid of the pod that a directory of [`pod_directory`] is of.
+pub fn uid_of(directory: &Path) -> Option<&str> {
+    directory.file_name()?.to_str()?.rsplit_once('_').map(|(_, uid)| uid)
 }
 
 /// The log of one incarnation of a container: `<pod directory>/<container>/<attempt>.log`.

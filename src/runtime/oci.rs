@@ -1,8 +1,9 @@
 //! Turns a container's spec and its image's configuration into an OCI runtime spec. Pure: what it must know of the
-//! machine is in [`Host`]. Both real runtimes use it. `defaults.rs` has the constants that every container gets,
+//! machine is in [`Host`], which `host.rs` reads. Both real runtimes use it. `defaults.rs` has the constants that every container gets,
 //! `user.rs` finds users in an image, `resources.rs` speaks cgroup.
 
 pub mod defaults;
+pub mod host;
 pub mod resources;
 pub mod user;
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::container::{Mount, Propagation};
-use super::{ContainerSpec, Error};
+use super::{ContainerSpec, Error, SandboxSpec};
 pub use user::User;
 
 /// The part of an image's configuration that running it needs (the `config` object of an OCI image configuration).
@@ -72,7 +73,7 @@ pub fn spec(
 ) -> Result<Value, Error> {
     let args = command_line(container, image)?;
     if container.security.run_as_non_root && user.uid == 0 {
-        return Err(Error::Config("container has runAsNonRoot and image will run as root".to_owned()));
+        return Err(Error::Config(runs_as_root(container)));
     }
     let mut process = json!({
         "terminal": container.tty,
@@ -93,6 +94,16 @@ pub fn spec(
         "mounts": mounts(container),
         "linux": linux(container, cgroup, host),
     }))
+}
+
+/// Why a container that must not run as root does not run, in the kubelet's words.
+fn runs_as_root(container: &ContainerSpec) -> String {
+    let why = match container.security.run_as_user {
+        Some(_) => "container's runAsUser breaks non-root policy",
+        None => "container has runAsNonRoot and image will run as root",
+    };
+    let SandboxSpec { name, namespace, pod_uid, .. } = &container.sandbox;
+    format!("{why} (pod: \"{name}_{namespace}({pod_uid})\", container: {})", container.id.container)
 }
 
 fn linux(container: &ContainerSpec, cgroup: &str, host: &Host) -> Value {

@@ -7,6 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct History {
     /// What the clients were told about each key that only they write, oldest first.
     pub writes: BTreeMap<String, Vec<Write>>,
+    /// The newest epoch that a control actor was told it has written under.
+    pub epoch: u64,
+    /// Epochs that were accepted after a newer one.
+    pub stale_writes: Vec<u64>,
     /// What each increment of the shared counter came to.
     pub increments: Vec<Outcome>,
     /// What each key held when it was read back: after every restart and at the end, in the order of reading.

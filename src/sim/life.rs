@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _};
+use serde_json::json;
 
 use super::cluster::{Cluster, Started};
 use super::history::History;
 use super::trace::Trace;
-use super::workload::{User, counter, deploy, keys};
 use super::watcher;
+use super::workload::{NAMESPACE, User, counter, deploy, fence, keys};
+use crate::model::Scope;
 use crate::world::entropy::Rng;
 
 /// Users of each kind.
@@ -66,10 +68,16 @@ async fn lead(
     };
     let life = async {
         let Some(started) = cluster.start().await? else { return std::future::pending().await };
-        let user = User { client: started.client.clone(), history: Arc::clone(history), trace: trace.clone() };
+        let user = User {
+            client: started.client.clone(),
+            store: started.store.clone(),
+            history: Arc::clone(history),
+            trace: trace.clone(),
+        };
+        user.client.post("/api/v1/namespaces", json!({"metadata": {"name": NAMESPACE}})).await;
         keys::read_back(&user).await;
         let mut rng = Rng::seed_from_u64(cluster.seed.rotate_left(17) ^ nth);
-        let watchers = follow(&user);
+        let watchers = follow(&user, &mut rng, matches!(end, End::Crash(_)));
         match end {
             End::Crash(_) => {
                 let _users = (busy(&user, &mut rng), watchers);
@@ -91,10 +99,10 @@ async fn lead(
     }
 }
 
-fn follow(user: &User) -> tokio::task::JoinSet<()> {
+fn follow(user: &User, rng: &mut Rng, compacts: bool) -> tokio::task::JoinSet<()> {
     let mut watchers = tokio::task::JoinSet::new();
     for (index, (_, path)) in WATCHED.iter().enumerate() {
-        watchers.spawn(watcher::follow(user.clone(), index, path));
+        watchers.spawn(watcher::follow(user.clone(), index, path, Rng::seed_from_u64(rng.random()), compacts));
     }
     watchers
 }
@@ -108,6 +116,7 @@ fn busy(user: &User, rng: &mut Rng) -> tokio::task::JoinSet<()> {
     for _ in 0..COUNTERS {
         users.spawn(counter::count_for_ever(user.clone(), fork()));
     }
+    users.spawn(fence::move_for_ever(user.clone(), fork()));
     for _ in 0..DEPLOYERS {
         users.spawn(deploy::deploy_for_ever(user.clone(), fork()));
     }
@@ -122,7 +131,7 @@ async fn converge(
     _watchers: &tokio::task::JoinSet<()>,
 ) -> Result<(), String> {
     deploy::mend(user).await;
-    rest(started).await;
+    rest(user, started).await;
     // Watchers deliver what was committed before the list below.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let counter = counter::read(user).await;
@@ -134,13 +143,17 @@ async fn converge(
 }
 
 /// A cluster is at rest when no write has been made for a minute of virtual time. The caller bounds the wait.
-async fn rest(started: &Started) {
+async fn rest(user: &User, started: &Started) {
     const QUIET: Duration = Duration::from_secs(60);
     loop {
         let before = started.store.revision();
         tokio::time::sleep(QUIET).await;
         if started.store.revision() == before {
             return;
+        }
+        let late = started.store.list(&Scope::ALL, None, None, 0).map(|page| page.records).unwrap_or_default();
+        for record in late.iter().filter(|record| record.modified > before) {
+            user.trace.note(format!("still moving: {} at {}", record.key, record.modified));
         }
     }
 }

@@ -122,9 +122,9 @@ fn crash(cluster: &Cluster, rng: &mut Rng, trace: &Trace) {
 }
 
 fn judge(history: &History) -> Result<(), String> {
-    invariants::ALL.iter().try_for_each(|one| {
-        (one.check)(history).map_err(|breach| format!("{}: {breach}\n  ({})", one.id, one.meaning))
-    })
+    invariants::ALL
+        .iter()
+        .try_for_each(|one| (one.check)(history).map_err(|breach| format!("{}: {breach}\n  ({})", one.id, one.meaning)))
 }
 
 fn millis(duration: Duration) -> u64 {

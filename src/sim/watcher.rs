@@ -5,16 +5,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use rand::Rng as _;
 use serde_json::Value;
 
 use super::history::{Event, Followed};
 use super::workload::User;
+use crate::model::Revision;
+use crate::world::entropy::Rng;
+
+/// Longest that a watch is asked for.
+const LONGEST_SECONDS: u64 = 10;
 
 /// Follows the watch with this index in the history until the node dies.
-pub async fn follow(user: User, index: usize, path: &'static str) {
+pub async fn follow(user: User, index: usize, path: &'static str, mut rng: Rng, compacts: bool) {
     loop {
         if let Some(from) = position(&user, index) {
-            stream(&user, index, path, from).await;
+            if compacts && rng.random_bool(0.5) {
+                // The edge of what is retained is where a watch can go wrong: stand right on it.
+                let compacted = user.store.compact(Revision(from)).await;
+                user.trace.note(format!("watch {index} has history compacted at {from}: {compacted:?}"));
+            }
+            stream(&user, index, path, from, rng.random_range(1..=LONGEST_SECONDS)).await;
         } else if !list(&user, index, path).await {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -41,8 +52,8 @@ async fn list(user: &User, index: usize, path: &str) -> bool {
     true
 }
 
-async fn stream(user: &User, index: usize, path: &str, from: u64) {
-    let query = format!("{path}?watch=1&allowWatchBookmarks=true&timeoutSeconds=60&resourceVersion={from}");
+async fn stream(user: &User, index: usize, path: &str, from: u64, seconds: u64) {
+    let query = format!("{path}?watch=1&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={from}");
     match user.client.0.lines(query).await {
         Ok(mut lines) => {
             while let Some(line) = lines.next().await {
@@ -67,7 +78,7 @@ fn take(user: &User, index: usize, line: &Bytes) -> bool {
     let kind = event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     let object = event.get("object").cloned().unwrap_or_default();
     if kind == "ERROR" {
-        user.trace.note(format!("watch {index} expired"));
+        user.trace.note(format!("watch {index} ends: {}", object.get("message").unwrap_or_default()));
         with(user, index, |watch| watch.expired = true);
         return false;
     }

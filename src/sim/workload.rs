@@ -1,9 +1,11 @@
 //! What the simulated users do: write keys of their own, count together, deploy, scale, roll and delete.
 //!
-//! Rooms: `keys` writes that are checked one by one; `counter` lost updates; `deploy` sets of pods.
+//! Rooms: `keys` writes that are checked one by one; `counter` lost updates; `deploy` sets of pods; `fence` a control
+//! actor that moved.
 
 pub mod counter;
 pub mod deploy;
+pub mod fence;
 pub mod keys;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use rand::Rng as _;
 use super::client::Client;
 use super::history::History;
 use super::trace::Trace;
+use crate::store::Store;
 use crate::world::entropy::Rng;
 
 /// Namespace that the workload lives in.
@@ -25,6 +28,8 @@ pub const NAMESPACE: &str = "sim";
 pub struct User {
     /// The API.
     pub client: Client,
+    /// The store below, for what only an operator does.
+    pub store: Store,
     /// Where it writes down what it was told.
     pub history: Arc<Mutex<History>>,
     /// Where it says what it does.

@@ -35,3 +35,31 @@ pub fn mutant(name: &str) -> bool {
 pub const fn mutant(_name: &str) -> bool {
     false
 }
+
+/// Index of the last log entry that was there at the last start of a store in this process.
+#[cfg(feature = "mutants")]
+static BEFORE_START: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+/// Remembers [`last_before_start`].
+#[cfg(feature = "mutants")]
+pub fn starts_after(index: u64) {
+    BEFORE_START.store(index, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// What [`starts_after`] was told.
+#[cfg(feature = "mutants")]
+pub fn last_before_start() -> u64 {
+    BEFORE_START.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Nothing, in this build.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub const fn starts_after(_index: u64) {}
+
+/// Nothing, in this build.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub const fn last_before_start() -> u64 {
+    0
+}

@@ -62,8 +62,9 @@ pub type StorageError = openraft::StorageError<u64>;
 
 /// The revision that an entry makes: its index.
 fn revision_of(id: &LogId) -> Revision {
-    if super::mutant::mutant("reuse-revision-after-restart") {
-        return Revision(id.index.saturating_sub(3 * id.leader_id.term.saturating_sub(1)));
+    let before = super::mutant::last_before_start();
+    if super::mutant::mutant("reuse-revision-after-restart") && before > 40 && id.index > before {
+        return Revision(id.index - 40);
     }
     Revision(id.index)
 }

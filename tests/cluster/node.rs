@@ -47,7 +47,7 @@ impl Node {
     fn configure(&self, settings: &str, nth: u16) {
         let bridge = &self.bridge;
         let text = format!(
-            "{settings}\n[network]\nbridge = \"{bridge}\"\nnft_table = \"shoal_{bridge}\"\npod_cidr = \"10.{}.{}.0/24\"\n",
+            "{settings}\n[network]\nbridge = \"{bridge}\"\ntable = \"shoal_{bridge}\"\npod_cidr = \"10.{}.{}.0/24\"\n",
             200 + nth / 200,
             nth % 200,
         );
@@ -92,6 +92,11 @@ impl Node {
         }
     }
 
+    /// The bridge of its pods.
+    pub fn bridge(&self) -> &str {
+        &self.bridge
+    }
+
     /// The control group that all pods of the node are below.
     pub fn cgroup(&self) -> String {
         format!("/shoal-{}/", self.bridge)
@@ -100,11 +105,6 @@ impl Node {
     /// The admin's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.data.path().join("node/admin.kubeconfig")
-    }
-
-    /// Process id of the node.
-    pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("the node runs").id()
     }
 
     /// Ends the process as a power cut would.
@@ -119,6 +119,12 @@ impl Node {
         let mut process = self.process.take().expect("the node runs");
         run(Command::new("kill").arg(process.id().to_string()));
         process.wait().expect("the process ends");
+    }
+
+    /// Ends the node with everything on it.
+    pub fn down(&self) -> String {
+        let mut down = Command::new(SHOAL);
+        run(down.arg("down").arg("--data").arg(self.data.path().join("node")).arg("--config").arg(self.config()))
     }
 
     fn log_path(&self) -> PathBuf {

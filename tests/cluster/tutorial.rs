@@ -1,12 +1,19 @@
 //! What a beginner's tutorial does, with an unmodified kubectl, on both real runtimes.
 
-use std::process::Stdio;
-
-use super::node::{Node, outcome, web};
+use super::node::{Node, outcome, text, web};
 
 #[test]
 fn a_tutorial_works_on_the_embedded_runtime() {
     tutorial("embedded");
+}
+
+#[test]
+fn a_tutorial_works_on_containerd() {
+    let daemon = crate::runtime_contract::daemon::Containerd::start();
+    let node = Node::start_with("containerd", &format!("containerd_socket = {:?}\n", daemon.socket()));
+    walk(&node);
+    drop(node);
+    drop(daemon);
 }
 
 fn tutorial(runtime: &str) {
@@ -34,8 +41,12 @@ fn scaling(node: &Node) {
 }
 
 fn rolling(node: &Node) {
-    let diff = node.command("kubectl", &["diff", "-f", "-"]).stdin(Stdio::null()).output().expect("kubectl");
-    assert!(!diff.status.success(), "an empty diff is refused");
+    let changed = node.data.path().join("changed.yaml");
+    std::fs::write(&changed, web("hello", 1, "two")).expect("a manifest");
+    let diff = node.command("kubectl", &["diff", "-f", text(&changed)]).output().expect("kubectl");
+    let shown = String::from_utf8_lossy(&diff.stdout);
+    assert_eq!(diff.status.code(), Some(1), "there are differences: {diff:?}");
+    assert!(shown.contains("-        - one") && shown.contains("+        - two"), "{shown}");
     node.apply(&web("hello", 1, "two"));
     node.kubectl(&["rollout", "status", "deployment/hello", "--timeout=90s"]);
     node.eventually(
@@ -54,7 +65,7 @@ fn rolling(node: &Node) {
 fn looking(node: &Node) {
     let pod = node.kubectl(&["get", "pods", "-l", "app=hello", "-o", "jsonpath={.items[0].metadata.name}"]);
     let described = node.kubectl(&["describe", "pod", &pod]);
-    for part in ["Status:           Running", "Started container web", "Successfully assigned default/"] {
+    for part in ["Status:           Running", "Container started", "Successfully assigned default/"] {
         assert!(described.contains(part), "{part:?} is not in:\n{described}");
     }
     let explained = node.kubectl(&["explain", "deployment.spec.strategy.rollingUpdate.maxSurge"]);

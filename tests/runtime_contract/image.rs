@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::path::Path;
 
+/// Its name.
+pub const NAME: &str = "test.local/busybox:1";
+
 /// Programs that the image has.
 const APPLETS: [&str; 16] = [
     "sh", "cat", "echo", "sleep", "true", "false", "id", "env", "ls", "mkdir", "touch", "kill", "stty", "readlink",

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use shoal::runtime::container::{Mount, Propagation, Resources, Security};
+use shoal::runtime::images::toolbox;
 use shoal::runtime::logs::{LogFiles, LogSource as _, ReadOptions};
-use shoal::runtime::{ContainerId, ContainerSpec, Error, ExecSession, ExecSpec, Exit, Phase, SandboxSpec};
+use shoal::runtime::{ContainerId, ContainerSpec, Error, ExecSession, ExecSpec, Exit, Phase, PullAuth, SandboxSpec};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::Bed;
+use super::registry::{PASSWORD, Registry, USER};
+use super::{Bed, image};
 
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +29,8 @@ pub async fn all(mut bed: Bed) {
         memory_limits_kill(&bed).await;
         other_processes_run_beside_it(&bed).await;
         terminals_are_terminals(&bed).await;
+        registries_are_pulled_from(&bed).await;
+        the_toolbox_is_packed_from_the_binary(&bed).await;
     }
 }
 
@@ -146,7 +150,7 @@ async fn a_restarted_runtime_adopts(bed: &mut Bed) {
     let spec = shell(bed, "adopted", "sleep 1; exit 5");
     started(bed, &spec).await;
     let before = phase(bed, &spec.id).await;
-    bed.restart();
+    bed.restart().await;
     let containers = bed.runtime.containers().await.unwrap();
     let found = containers.iter().find(|container| container.id == spec.id).unwrap();
     assert_eq!((Some(&found.phase), &found.labels, &found.image_id), (before.as_ref(), &spec.labels, &spec.image_id));
@@ -156,7 +160,7 @@ async fn a_restarted_runtime_adopts(bed: &mut Bed) {
     bed.runtime.start(&spec.id).await.expect("starting what runs is fine");
     let exit = waited(bed, &spec).await;
     assert_eq!(exit.code, 5);
-    bed.restart();
+    bed.restart().await;
     assert_eq!(waited(bed, &spec).await, exit, "an end is remembered");
     bed.runtime.remove_sandbox("adopted").await.unwrap();
 }
@@ -164,6 +168,7 @@ async fn a_restarted_runtime_adopts(bed: &mut Bed) {
 async fn removal_is_complete_and_can_be_repeated(bed: &Bed) {
     let spec = shell(bed, "removed", "sleep 1000");
     started(bed, &spec).await;
+    assert!(!bed.real || bed.keeps_images_in_use().await, "an image in use is removed");
     let waiting = bed.runtime.wait(&spec.id);
     let removing = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -316,4 +321,47 @@ async fn terminals_are_terminals(bed: &Bed) {
     };
     tokio::time::timeout(PATIENCE, logged).await.expect("output of a terminal is logged");
     bed.runtime.remove_sandbox("terminal").await.unwrap();
+}
+
+async fn registries_are_pulled_from(bed: &Bed) {
+    // Both providers of cryptography may be linked; the first call decides.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let registry = Registry::start(&bed.path("registry"));
+    registry.push(&bed.path("busybox.tar"), "team/app:1");
+    let name = registry.name("team/app:1");
+    let auth = |password: &str| PullAuth { username: USER.into(), password: password.into() };
+    for (reference, auth, text) in [
+        (name.clone(), None, "authorization failed"),
+        (name.clone(), Some(auth("wrong")), "authorization failed"),
+        (registry.name("team/app:2"), Some(auth(PASSWORD)), "not found"),
+        (registry.name("team/none"), Some(auth(PASSWORD)), "not found"),
+        ("127.0.0.1:1/app".to_owned(), None, "refused"),
+    ] {
+        let error = bed.runtime.pull(&reference, auth.as_ref()).await.unwrap_err();
+        assert!(matches!(&error, Error::Pull { reason, .. } if reason.contains(text)), "{reference}: {error}");
+    }
+    bed.runtime.remove_image(image::NAME).await.unwrap();
+    assert_eq!(bed.runtime.image(&bed.image.id).await.unwrap(), None, "the last name takes the image with it");
+    let pulled = bed.runtime.pull(&name, Some(&auth(PASSWORD))).await.unwrap();
+    assert_eq!((&pulled.id, &pulled.references), (&bed.image.id, &vec![name.clone()]));
+    let by_digest = pulled.digests.first().unwrap();
+    assert!(by_digest.starts_with(&registry.name("team/app@sha256:")), "{by_digest}");
+    assert_eq!(bed.runtime.image(by_digest).await.unwrap().map(|image| image.id), Some(pulled.id.clone()));
+    bed.runtime.pull(by_digest, Some(&auth(PASSWORD))).await.unwrap();
+    assert_eq!(output(bed, &shell(bed, "pulled", "echo runs")).await.1, "runs\n");
+}
+
+async fn the_toolbox_is_packed_from_the_binary(bed: &Bed) {
+    let scratch = bed.path("toolbox");
+    std::fs::create_dir_all(&scratch).unwrap();
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_shoal"));
+    toolbox::ensure(&*bed.runtime, binary, &["sh", "echo"], &scratch).await.unwrap();
+    let image = bed.runtime.image(toolbox::NAME).await.unwrap().unwrap();
+    let mut spec = shell(bed, "toolbox", "");
+    (spec.image_id, spec.command, spec.args) =
+        (image.id.clone(), vec![], ["echo", "from the binary"].map(str::to_owned).to_vec());
+    assert_eq!(output(bed, &spec).await.1, "from the binary\n");
+    let note = std::fs::metadata(scratch.join("toolbox.note")).unwrap().modified().unwrap();
+    toolbox::ensure(&*bed.runtime, binary, &["sh", "echo"], &scratch).await.unwrap();
+    assert_eq!(std::fs::metadata(scratch.join("toolbox.note")).unwrap().modified().unwrap(), note, "packed once");
 }

@@ -1,12 +1,13 @@
 //! What is on the node, and the removal of what no pod accounts for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::parts::Parts;
 use crate::plan::pod::Terminated;
 use crate::plan::pod::adopt::Found;
 use crate::plan::pod::observed::{Incarnation, Phase};
-use crate::runtime::{self, ContainerState, Error};
+use crate::runtime::{self, ContainerState, Error, logs};
 
 /// What a node has.
 #[derive(Debug, Default)]
@@ -61,13 +62,9 @@ pub fn reason(exit: &runtime::Exit) -> &'static str {
     }
 }
 
-/// Removes every sandbox, network and volume of pods that are not `known`.
-pub async fn remove(parts: &Parts, known: &BTreeSet<String>) {
-    let here = match everything(parts).await {
-        Ok(here) => here,
-        Err(error) => return tracing::warn!(%error, "what is on the node could not be listed"),
-    };
-    for uid in here.difference(known) {
+/// Removes every sandbox, network, volume and log of the pods `strays`.
+pub async fn remove(parts: &Parts, strays: &BTreeSet<String>) {
+    for uid in strays {
         tracing::info!(uid, "removing what is left of a pod that no longer exists");
         if let Err(error) = remove_one(parts, uid).await {
             tracing::warn!(uid, %error, "what is left of a pod could not be removed");
@@ -75,16 +72,32 @@ pub async fn remove(parts: &Parts, known: &BTreeSet<String>) {
     }
 }
 
-async fn everything(parts: &Parts) -> Result<BTreeSet<String>, Error> {
+/// Uids of the pods that have something on the node.
+///
+/// # Errors
+/// Of the first that cannot be asked.
+pub async fn present(parts: &Parts) -> Result<BTreeSet<String>, Error> {
     let mut here: BTreeSet<String> = parts.runtime.sandboxes().await?.into_iter().collect();
     here.extend(parts.runtime.containers().await?.into_iter().map(|state| state.id.pod_uid));
     here.extend(parts.network.attached().await?);
     here.extend(parts.volumes.present().await?);
+    here.extend(log_directories(parts)?.into_iter().map(|(uid, _)| uid));
     Ok(here)
 }
 
 async fn remove_one(parts: &Parts, uid: &str) -> Result<(), Error> {
     parts.runtime.remove_sandbox(uid).await?;
     parts.network.detach(uid).await?;
-    parts.volumes.clean(uid).await
+    parts.volumes.clean(uid).await?;
+    for (_, directory) in log_directories(parts)?.iter().filter(|(owner, _)| owner == uid) {
+        parts.logs.remove_pod(directory).map_err(|error| Error::System(format!("cannot remove logs: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Each pod's uid with its directory of logs.
+fn log_directories(parts: &Parts) -> Result<Vec<(String, PathBuf)>, Error> {
+    let found = parts.logs.pods(&parts.node.log_root);
+    let found = found.map_err(|error| Error::System(format!("cannot list logs: {error}")))?;
+    Ok(found.into_iter().filter_map(|directory| Some((logs::uid_of(&directory)?.to_owned(), directory))).collect())
 }

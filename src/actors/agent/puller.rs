@@ -9,9 +9,6 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use crate::runtime::{ContainerRuntime, Error, Image, PullAuth};
 
-/// Pulls at the same time on one node; more wait.
-pub const MAX_PULLS: usize = 4;
-
 /// Makes the image that comes with the program itself; doing it again is cheap.
 pub type MakeBuiltin = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
@@ -27,15 +24,13 @@ pub struct ImagePuller {
 }
 
 impl ImagePuller {
-    /// A puller over `runtime`.
-    pub fn new(runtime: Arc<dyn ContainerRuntime>) -> Arc<Self> {
-        Arc::new(Self { runtime, builtin: None, slots: Semaphore::new(MAX_PULLS), running: Mutex::default() })
-    }
-
-    /// A puller that makes the image `name` instead of fetching it.
-    pub fn with_builtin(runtime: Arc<dyn ContainerRuntime>, name: &str, make: MakeBuiltin) -> Arc<Self> {
-        let builtin = Some((name.to_owned(), make));
-        Arc::new(Self { runtime, builtin, slots: Semaphore::new(MAX_PULLS), running: Mutex::default() })
+    /// A puller over `runtime` that pulls `at_once` images at a time, and makes the built-in one instead of fetching it.
+    pub fn new(
+        runtime: Arc<dyn ContainerRuntime>,
+        at_once: usize,
+        builtin: Option<(String, MakeBuiltin)>,
+    ) -> Arc<Self> {
+        Arc::new(Self { runtime, builtin, slots: Semaphore::new(at_once), running: Mutex::default() })
     }
 
     /// Pulls `reference`, trying each of `auths` in turn (without credentials where there are none). Joins a pull of the
@@ -45,7 +40,12 @@ impl ImagePuller {
     /// Of the last try.
     pub async fn pull(&self, reference: &str, auths: &[PullAuth]) -> Result<Image, Error> {
         let users: Vec<&str> = auths.iter().map(|auth| auth.username.as_str()).collect();
-        let key = (reference.to_owned(), users.join("\n"));
+        // However it is spelled, the built-in image is packed once at a time: packing uses files of one name.
+        let builtin = self.builtin.as_ref().map(|(name, _)| name).filter(|name| is_builtin(name, reference));
+        let key = match builtin {
+            Some(name) => (name.clone(), String::new()),
+            None => (reference.to_owned(), users.join("\n")),
+        };
         let shared = Arc::clone(self.running.lock().entry(key.clone()).or_default());
         let result = shared.get_or_init(|| self.fetch(reference, auths)).await.clone();
         let mut running = self.running.lock();

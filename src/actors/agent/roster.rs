@@ -18,8 +18,10 @@ use crate::kube::resource::id;
 use crate::store::watch::Batch;
 use crate::store::{Change, ChangeKind};
 
-/// How often the node object is compared with the node, and what nobody accounts for is looked for again.
+/// How often the node object is compared with the node.
 const SYNC_EVERY: Duration = Duration::from_secs(10);
+/// How often what no pod accounts for is looked for.
+const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// The agent's memory.
 pub struct Roster {
@@ -108,6 +110,10 @@ impl Roster {
             if *key.name == *self.parts.node.name && change.kind == ChangeKind::Deleted {
                 self.sync_node();
             }
+            return Ok(());
+        }
+        // A batch brings whatever was committed together; pods are made from these two.
+        if !key.is(id::CONFIG_MAPS) && !key.is(id::SECRETS) {
             return Ok(());
         }
         for entry in self.pods.values().filter(|entry| entry.object.key.namespace == key.namespace) {
@@ -226,22 +232,39 @@ impl Roster {
         });
     }
 
-    /// Removes what is on the node and belongs to no pod. Only called once every pod is known.
+    /// Lists what is on the node, once every pod is known.
     pub fn sweep(&mut self) {
         if !self.swept {
             return;
         }
-        let known: BTreeSet<String> = self.pods.keys().cloned().collect();
+        let (parts, myself) = (self.parts.clone(), self.myself.clone());
+        self.tasks.spawn(async move {
+            match orphans::present(&parts).await {
+                Ok(here) => drop(myself.cast(Message::Present(here))),
+                Err(error) => tracing::warn!(%error, "what is on the node could not be listed"),
+            }
+        });
+    }
+
+    /// Removes what is on the node and belongs to no pod. Listed before it is compared: a pod that has come since is
+    /// not taken for a stray.
+    pub fn present(&mut self, mut here: BTreeSet<String>) {
+        here.retain(|uid| !self.pods.contains_key(uid));
         let parts = self.parts.clone();
-        self.tasks.spawn(async move { orphans::remove(&parts, &known).await });
+        self.tasks.spawn(async move { orphans::remove(&parts, &here).await });
     }
 }
 
 /// Reminds the agent of the node object: often until it is there, then now and then.
 async fn tick(agent: ActorRef<Message>) {
     let mut wait = Duration::from_millis(100);
+    let mut swept = Instant::now();
     while agent.cast(Message::SyncNode).is_ok() {
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(SYNC_EVERY);
+        if swept.elapsed() >= SWEEP_EVERY {
+            swept = Instant::now();
+            let _ = agent.cast(Message::Sweep);
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Bench {
             logs: MemoryLogs::new(Arc::clone(&machine)),
             objects: api.clone(),
             executor: api.clone(),
-            puller: ImagePuller::new(runtime),
+            puller: ImagePuller::new(runtime, 4, None),
             starts: Arc::new(Semaphore::new(MAX_STARTS)),
         };
         let mut bench = Self { api, machine, prober, volumes, parts, agent: None };
@@ -178,7 +178,7 @@ async fn a_node_registers_itself_once() {
     let mut bench = Bench::start().await;
     bench.pass(60).await;
     let node = bench.api.value(&ObjectKey::new(id::NODES, "", "n1")).unwrap();
-    assert_eq!(node["status"]["capacity"]["memory"], "4194304Ki");
+    assert_eq!(node["status"]["capacity"]["memory"], "4Gi");
     assert_eq!(node["metadata"]["labels"]["kubernetes.io/hostname"], "n1");
     assert!(bench.api.value(&ObjectKey::new(id::LEASES, "kube-node-lease", "n1")).is_some());
     let writes = bench.api.revision();

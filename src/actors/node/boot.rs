@@ -16,6 +16,7 @@ use crate::api::listen::{self, ListenConfig, Listeners, TlsMaterial};
 use crate::api::service::{Limits, Service};
 use crate::kube::schema;
 use crate::mesh::identity::{self, Identity, Subject};
+use crate::runtime::containerd::{Containerd, ContainerdOptions};
 use crate::runtime::embedded::{Embedded, EmbeddedOptions};
 use crate::runtime::hollow::{Hollow, HollowNetwork, Machine, MachineOptions, MemoryLogs};
 use crate::runtime::images::toolbox;
@@ -143,8 +144,11 @@ pub fn url(settings: &NodeSettings) -> String {
 
 async fn open_store(settings: &NodeSettings, world: &World) -> Result<Store, Error> {
     let dir = settings.data.join("store");
-    let options =
-        StoreOptions { history_age: settings.store.history, ..StoreOptions::new(dir.clone(), settings.name.clone()) };
+    let options = StoreOptions {
+        snapshot_bytes: settings.store.snapshot_bytes,
+        history_age: settings.store.history,
+        ..StoreOptions::new(dir.clone(), settings.name.clone())
+    };
     let failed = |source| Error::Store { dir: dir.display().to_string(), source };
     Store::open(options, world.clone()).await.map_err(failed)
 }
@@ -174,7 +178,28 @@ async fn ground(settings: &NodeSettings, world: &World) -> Result<Ground, Error>
 /// The runtime that the settings ask for; `auto` takes containerd where a daemon answers.
 pub async fn container_runtime(settings: &NodeSettings, world: &World) -> Result<Arc<dyn ContainerRuntime>, Error> {
     let embedded = || Embedded::open(embedded_options(settings), world.clone());
-    Ok(embedded()?)
+    let containerd = || Containerd::connect(containerd_options(settings), world.clone());
+    match settings.runtime {
+        RuntimeKind::Containerd => Ok(containerd().await?),
+        RuntimeKind::Embedded | RuntimeKind::Hollow => Ok(embedded()?),
+        RuntimeKind::Auto => match containerd().await {
+            Ok(runtime) => Ok(runtime),
+            Err(error) => {
+                tracing::info!(%error, "no containerd answers; using the embedded runtime");
+                Ok(embedded()?)
+            }
+        },
+    }
+}
+
+fn containerd_options(settings: &NodeSettings) -> ContainerdOptions {
+    ContainerdOptions {
+        socket: settings.containerd_socket.clone(),
+        root: settings.data.join("runtime"),
+        log_binary: this_binary(),
+        cgroup_root: cgroup_root(settings).into(),
+        plain_http: settings.registries.insecure.clone(),
+    }
 }
 
 fn embedded_options(settings: &NodeSettings) -> EmbeddedOptions {
@@ -188,7 +213,7 @@ fn embedded_options(settings: &NodeSettings) -> EmbeddedOptions {
 }
 
 /// Nodes on one machine have names of their own for what the machine shares.
-fn cgroup_root(settings: &NodeSettings) -> String {
+pub fn cgroup_root(settings: &NodeSettings) -> String {
     if settings.network.bridge == DEFAULT_BRIDGE {
         CGROUP_ROOT.into()
     } else {
@@ -261,7 +286,7 @@ fn puller(settings: &NodeSettings, runtime: &Arc<dyn ContainerRuntime>) -> Arc<I
         }
         .boxed()
     };
-    ImagePuller::with_builtin(runtime.clone(), toolbox::NAME, Box::new(make))
+    ImagePuller::new(runtime.clone(), settings.agent.parallel_pulls, Some((toolbox::NAME.to_owned(), Box::new(make))))
 }
 
 /// Packs the built-in image beside the node's start; a pod that needs it sooner waits for it.

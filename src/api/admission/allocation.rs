@@ -36,6 +36,13 @@ impl Default for ServiceAddresses {
     }
 }
 
+impl ServiceAddresses {
+    /// The address of the API's own service: the first of the range after the network's.
+    pub fn api(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.network).saturating_add(1))
+    }
+}
+
 impl Admission for ServiceAddresses {
     fn name(&self) -> &'static str {
         "ServiceAddresses"

@@ -213,10 +213,15 @@ fn check_name(place: &Place<'_>, body: &Value) -> Result<(), Status> {
 /// The bytes that a client gets back for an encoded object.
 pub(super) fn shown(resource: &'static Resource, encoded: &Encoded, at: Revision) -> Result<Bytes, Status> {
     let value = encoded.at(at);
-    if resource.stored_as.is_none() {
+    let unwritten = at == Revision(0);
+    if resource.stored_as.is_none() && !unwritten {
         return Ok(value);
     }
-    let other = language::from_storage(resource, parse(&value)?);
+    let mut other = language::from_storage(resource, parse(&value)?);
+    if let Some(metadata) = other.get_mut("metadata").and_then(Value::as_object_mut).filter(|_| unwritten) {
+        // What a dry run would have created has no version.
+        metadata.remove("resourceVersion");
+    }
     serde_json::to_vec(&other).map(Bytes::from).map_err(|error| Status::internal(error.to_string()))
 }
 

@@ -134,7 +134,7 @@ mod tests {
         };
         check("kind: Pod\n", "f:1: apiVersion is missing");
         check("apiVersion: v1\nkind: Pod\n", "f:1: metadata.name is missing");
-        check("apiVersion: v1\nkind: Pod\n---\na: b\n c: d\n", "line 5");
+        check("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n---\na: b\n c: d\n", "line 6");
         check("apiVersion: v1\nkind: Pod\nmetadata: {name: a, name: b}\n", "metadata.name is set twice");
     }
 }

@@ -116,9 +116,3 @@ pub fn size(text: &str) -> Result<u64, String> {
     let value: u64 = digits.parse().map_err(|_| expected())?;
     value.checked_mul(factor).ok_or_else(expected)
 }
-
-/// `registry=mirror`.
-pub fn pair(text: &str) -> Result<(String, String), String> {
-    let parts = text.split_once('=').filter(|(a, b)| !a.is_empty() && !b.is_empty());
-    parts.map(|(a, b)| (a.into(), b.into())).ok_or_else(|| "items such as docker.io=mirror.example:5000".into())
-}

@@ -158,9 +158,12 @@ pub const SETTINGS: &[Setting] = &[
     one("store.history", "duration", "How long old revisions can still be read and watched from.", |s, v| {
         parse::duration(v).map(|history| s.node.store.history = history)
     }),
-    one("store.snapshot_entries", "number", "Log entries between two snapshots of the store.", |s, v| {
-        parse::number(v, 100..=10_000_000).map(|entries| s.node.store.snapshot_entries = entries)
-    }),
+    one(
+        "store.snapshot_bytes",
+        "size",
+        "Size of the log after which the state is written as a whole and the log cut.",
+        |s, v| parse::size(v).map(|bytes| s.node.store.snapshot_bytes = bytes),
+    ),
     one(
         "api.max_in_flight",
         "number",
@@ -169,12 +172,6 @@ pub const SETTINGS: &[Setting] = &[
     ),
     one("agent.max_pods", "number", "Pods that fit on the node.", |s, v| {
         parse::number(v, 1..=10_000).map(|pods| s.node.agent.max_pods = pods)
-    }),
-    one("agent.log_file_bytes", "size", "Size of a container's log file before it is rotated.", |s, v| {
-        parse::size(v).map(|bytes| s.node.agent.log_file_bytes = bytes)
-    }),
-    one("agent.log_files", "number", "Log files that are kept for a container, the current one included.", |s, v| {
-        parse::number(v, 1..=1000).map(|files| s.node.agent.log_files = files)
     }),
     one("agent.parallel_pulls", "number", "Images that are pulled at once.", |s, v| {
         parse::number(v, 1..=100).map(|pulls| s.node.agent.parallel_pulls = pulls)
@@ -185,26 +182,6 @@ pub const SETTINGS: &[Setting] = &[
         "Registries that are reached without TLS. Loopback addresses always are.",
         |s, v| {
             s.node.registries.insecure = v.to_vec();
-            Ok(())
-        },
-    ),
-    many(
-        "registries.mirrors",
-        "list of `registry=mirror`",
-        "Registries that are asked first for the images of another, e.g. `docker.io=mirror.example:5000`.",
-        |s, v| {
-            v.iter()
-                .map(|pair| parse::pair(pair))
-                .collect::<Result<_, _>>()
-                .map(|mirrors| s.node.registries.mirrors = mirrors)
-        },
-    ),
-    one(
-        "registries.auth_file",
-        "path",
-        "Credentials for registries, in the form of Docker's `config.json`. Empty: none.",
-        |s, v| {
-            s.node.registries.auth_file = (!v.is_empty()).then(|| v.into());
             Ok(())
         },
     ),

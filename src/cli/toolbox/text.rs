@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Read, Write};
 
 use super::failure::Failure;
 use super::words::{self, Words};
@@ -203,8 +203,18 @@ fn holds_of_one(flag: &str, word: &str) -> Result<bool, Failure> {
         "-r" => may(word, nix::unistd::AccessFlags::R_OK),
         "-w" => may(word, nix::unistd::AccessFlags::W_OK),
         "-x" => may(word, nix::unistd::AccessFlags::X_OK),
+        "-t" => is_terminal(words::number(word)?),
         _ => return Err(Failure::Usage(format!("unknown operator {flag}"))),
     })
+}
+
+fn is_terminal(descriptor: u32) -> bool {
+    match descriptor {
+        0 => io::stdin().is_terminal(),
+        1 => io::stdout().is_terminal(),
+        2 => io::stderr().is_terminal(),
+        _ => false,
+    }
 }
 
 fn may(path: &str, how: nix::unistd::AccessFlags) -> bool {

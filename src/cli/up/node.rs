@@ -1,8 +1,11 @@
 //! The node as `shoal up` drives it.
 
+use std::sync::Arc;
+
 use crate::actors::node::{Node, boot};
 use crate::actors::settings::NodeSettings;
 use crate::cli::failure::Failure;
+use crate::runtime::ContainerRuntime;
 
 /// A started node.
 pub struct RunningNode {
@@ -19,6 +22,11 @@ pub async fn start(settings: NodeSettings) -> Result<RunningNode, Failure> {
 }
 
 impl RunningNode {
+    /// The node's containers and images.
+    pub fn runtime(&self) -> Arc<dyn ContainerRuntime> {
+        Arc::clone(&self.node.runtime)
+    }
+
     /// Where the API is reached on this machine.
     pub fn url(&self) -> String {
         self.url.clone()

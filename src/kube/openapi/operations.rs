@@ -45,6 +45,7 @@ pub(super) fn of(row: &'static Resource) -> Vec<Path> {
     let names = Names::of(row);
     let mut paths = vec![collection(&names), object(&names)];
     paths.extend(row.subresources.iter().map(|sub| subresource(&names, sub)));
+    paths.retain(|path| !path.operations.is_empty());
     if row.namespaced {
         paths.push(everywhere(&names));
     }

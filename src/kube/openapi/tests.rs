@@ -29,7 +29,7 @@ fn every_reference_in_the_documents_has_its_type() {
 #[test]
 fn every_row_has_its_paths_and_explain_finds_its_type() {
     let v2 = v2();
-    for row in TABLE {
+    for row in TABLE.iter().filter(|row| row.verbs.contains(&crate::kube::resource::Verb::Get)) {
         let kind = serde_json::json!([{ "group": row.id.group, "kind": row.kind, "version": row.version }]);
         assert_eq!(v2["definitions"][row.type_name]["x-kubernetes-group-version-kind"], kind, "{}", row.id);
         let scope = if row.namespaced { "/namespaces/{namespace}" } else { "" };

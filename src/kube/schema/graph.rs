@@ -9,13 +9,13 @@ use super::roots;
 use crate::kube::facts::{self, Facts};
 
 /// All types.
-pub(super) struct Graph {
+pub(in crate::kube) struct Graph {
     types: Vec<Type>,
     names: HashMap<Box<str>, u16>,
 }
 
 /// An object type.
-pub(super) struct Type {
+pub(in crate::kube) struct Type {
     /// Full schema name.
     pub name: Box<str>,
     /// Fields, sorted by name.
@@ -23,7 +23,7 @@ pub(super) struct Type {
 }
 
 /// A field.
-pub(super) struct Entry {
+pub(in crate::kube) struct Entry {
     name: Box<str>,
     /// What it holds.
     pub node: Node,
@@ -35,7 +35,7 @@ pub(super) struct Entry {
 
 /// What a field, an item or a value holds.
 #[derive(Clone)]
-pub(super) enum Node {
+pub(in crate::kube) enum Node {
     /// An object type.
     Object(u16),
     /// A list of these.
@@ -48,7 +48,7 @@ pub(super) enum Node {
 
 /// Scalars, and what is not looked into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Leaf {
+pub(in crate::kube) enum Leaf {
     String,
     /// Base64 text.
     Bytes,
@@ -66,7 +66,7 @@ pub(super) enum Leaf {
 }
 
 /// The graph; built at the first call.
-pub(super) fn graph() -> &'static Graph {
+pub(in crate::kube) fn graph() -> &'static Graph {
     static GRAPH: OnceLock<Graph> = OnceLock::new();
     GRAPH.get_or_init(Graph::compile)
 }

@@ -1,13 +1,16 @@
 //! The types that bodies can have, with everything reachable from them, as `k8s-openapi` describes them.
 
-use k8s_openapi::api::{apps, autoscaling, coordination, core, discovery, events, policy};
+use k8s_openapi::api::{
+    apps, authentication, authorization, autoscaling, coordination, core, discovery, events, policy,
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 use k8s_openapi::apimachinery::pkg::version;
 use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::kube::resource::TABLE;
+use crate::kube::resource::{TABLE, Verb};
 
 const API_VERSION: &str = "The version of this object's schema, with its group, e.g. `apps/v1`.";
 const KIND: &str = "What kind of object this is, e.g. `Pod`.";
@@ -28,7 +31,7 @@ fn add<T: JsonSchema>(generator: &mut SchemaGenerator) {
 
 /// Adds the `List` kind of every resource; `k8s-openapi` has no schema for those.
 fn lists(definitions: &mut Map<String, Value>) {
-    for resource in TABLE {
+    for resource in TABLE.iter().filter(|row| row.verbs.contains(&Verb::List)) {
         let list = json!({
             "description": format!("{}List is a list of {} objects.", resource.kind, resource.kind),
             "type": "object",
@@ -65,6 +68,10 @@ fn resources(generator: &mut SchemaGenerator) {
     add::<core::v1::ServiceAccount>(generator);
     add::<apps::v1::Deployment>(generator);
     add::<apps::v1::ReplicaSet>(generator);
+    add::<extensions::CustomResourceDefinition>(generator);
+    add::<authentication::v1::SelfSubjectReview>(generator);
+    add::<authorization::v1::SelfSubjectAccessReview>(generator);
+    add::<authorization::v1::SelfSubjectRulesReview>(generator);
     add::<coordination::v1::Lease>(generator);
     add::<discovery::v1::EndpointSlice>(generator);
     add::<events::v1::Event>(generator);

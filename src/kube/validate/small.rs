@@ -29,7 +29,7 @@ pub(super) fn config_map(value: &Value, found: &mut Causes) {
             found.invalid(format!("binaryData[{key}]"), &Value::String(key.clone()), detail);
         }
     }
-    too_long(size, "", found);
+    too_long(size, "[]", found);
 }
 
 pub(super) fn secret(value: &Value, found: &mut Causes) {

@@ -47,6 +47,19 @@ pub fn refers_to(pod: &Pod, key: &ObjectKey) -> bool {
     })
 }
 
+/// Whether volumes of the pod tell of what differs between two versions of it: its labels and annotations.
+pub fn tells_of(before: &Pod, after: &Pod) -> bool {
+    let (before, metadata) = (&before.metadata, &after.metadata);
+    if before.labels == metadata.labels && before.annotations == metadata.annotations {
+        return false;
+    }
+    let volumes = after.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    volumes.iter().any(|volume| {
+        let mut projected = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        volume.downward_api.is_some() || projected.any(|source| source.downward_api.is_some())
+    })
+}
+
 /// The files of a volume; `None` where it is not made from objects.
 ///
 /// # Errors

@@ -201,6 +201,12 @@ impl Observed {
     pub fn any_running(&self) -> bool {
         self.containers.values().any(ContainerView::is_running)
     }
+
+    /// Whether nothing is left of the pod on the node.
+    pub fn is_taken_away(&self) -> bool {
+        let parts = [&self.sandbox, &self.network, &self.volumes];
+        parts.into_iter().all(|part| *part == Part::Gone) && !self.any_running()
+    }
 }
 
 impl ContainerView {

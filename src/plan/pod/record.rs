@@ -189,7 +189,14 @@ impl ContainerView {
                 };
                 vec![Event::about(container, false, "Pulled", message)]
             }
-            Outcome::Failed(failure) => self.failed(container, failure, now),
+            Outcome::Failed(failure) => {
+                let pulled = failure.reason == "ErrImagePull";
+                let mut events = self.failed(container, failure, now);
+                if let Some(event) = events.first_mut().filter(|_| pulled) {
+                    event.message = format!("Failed to pull image {image:?}: {}", event.message);
+                }
+                events
+            }
             _ => Vec::new(),
         }
     }
@@ -199,7 +206,7 @@ impl ContainerView {
             Outcome::Created { printed_id } => {
                 let image_id = self.image.as_ref().map(|image| image.printed.clone()).unwrap_or_default();
                 self.succeed(Incarnation { attempt, printed_id, image_id, phase: Phase::Created });
-                vec![Event::about(container, false, "Created", format!("Container created: {container}"))]
+                vec![Event::about(container, false, "Created", "Container created".into())]
             }
             Outcome::Failed(failure) => self.failed(container, failure, now),
             _ => Vec::new(),
@@ -229,7 +236,7 @@ impl ContainerView {
         match outcome {
             Outcome::Done => {
                 current.phase = Phase::Running { since: now };
-                vec![Event::about(container, false, "Started", format!("Container started: {container}"))]
+                vec![Event::about(container, false, "Started", "Container started".into())]
             }
             Outcome::Failed(failure) => {
                 current.phase = Phase::Exited(Terminated {

@@ -141,7 +141,7 @@ fn an_image_that_cannot_be_pulled_is_tried_again_with_back_off() {
          PrepareVolumes
          AttachNetwork
          EnsureImage a#0
-         Failed: why
+         Failed: Failed to pull image \"i:1\": why
          Failed: Error: ErrImagePull
          = Pending a#0=ErrImagePull
          CreateSandbox
@@ -150,7 +150,7 @@ fn an_image_that_cannot_be_pulled_is_tried_again_with_back_off() {
          BackOff: Back-off pulling image \"i:1\"
          = Pending a#0=ImagePullBackOff
          EnsureImage a#0
-         Failed: why
+         Failed: Failed to pull image \"i:1\": why
          Failed: Error: ErrImagePull
          = Pending a#0=ErrImagePull
          > heal
@@ -330,5 +330,31 @@ fn a_pod_that_is_deleted_while_a_container_is_made_waits_for_it() {
          Create a#0
          > delete 30
          BeginEnd",
+    );
+}
+
+#[test]
+fn a_finished_pod_whose_object_goes_leaves_nothing() {
+    check(
+        json!({ "restartPolicy": "Never", "containers": [{ "name": "a", "image": "i" }] }),
+        "start
+         exit a 0
+         gone",
+        "> start
+         = Pending a#0=ContainerCreating
+         PrepareVolumes
+         AttachNetwork
+         EnsureImage a#0
+         CreateSandbox
+         Create a#0
+         Start a#0
+         = Running a#0=ready READY
+         > exit a 0
+         = Succeeded a#0=Completed(0)
+         BeginEnd
+         DetachNetwork
+         CleanVolumes
+         > gone
+         RemoveSandbox",
     );
 }

@@ -3,7 +3,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::host;
 use super::layout::{Pod, make, name_of, system, write};
 use crate::runtime::oci::user::Database;
 use crate::runtime::oci::{self, Host, ImageConfig};
@@ -22,7 +21,7 @@ pub(super) fn prepare(
     let paths: Vec<PathBuf> = lower.iter().map(|name| layers.join(name)).collect();
     let user = Database::read(&paths).resolve(image.user.as_deref().unwrap_or_default(), &spec.security)?;
     if spec.security.privileged {
-        host.devices = host::devices();
+        host.devices = oci::host::devices();
     }
     let config = oci::spec(spec, image, &user, "rootfs", &cgroup.to_string_lossy(), &host)?;
     let name = name_of(&spec.id);

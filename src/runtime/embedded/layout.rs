@@ -46,6 +46,17 @@ impl Layout {
         names(&self.pods)
     }
 
+    /// A container that was made of an image.
+    pub(super) fn user_of(&self, image_id: &str) -> Result<Option<ContainerId>, Error> {
+        for uid in self.pods()? {
+            let containers = self.pod(&uid)?.containers()?;
+            if let Some(found) = containers.into_iter().find(|prepared| prepared.spec.image_id == image_id) {
+                return Ok(Some(found.spec.id));
+            }
+        }
+        Ok(None)
+    }
+
     /// A pod's directories, whether they are there or not.
     pub(super) fn pod(&self, uid: &str) -> Result<Pod, Error> {
         if uid.is_empty() || uid.starts_with('.') || uid.contains('/') {

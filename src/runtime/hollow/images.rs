@@ -29,9 +29,7 @@ pub(super) fn pull(machine: &Machine, reference: &str, auth: Option<&PullAuth>) 
 }
 
 pub(super) fn put(machine: &Machine, name: &str) -> Image {
-    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    let id = format!("sha256:{hex}");
+    let id = crate::runtime::images::digest(name.as_bytes());
     let repository = name.split(['@']).next().unwrap_or(name);
     let repository = repository.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(repository, |(r, _)| r);
     let image = Image {

@@ -1,8 +1,8 @@
 //! Output of pretended containers, in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,6 +52,13 @@ impl LogSource for MemoryLogs {
         let mut bytes = Bytes::from(text);
         bytes.truncate(options.limit_bytes.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
         Ok(stream::iter([Ok(bytes)]).boxed())
+    }
+
+    fn pods(&self, root: &Path) -> io::Result<Vec<PathBuf>> {
+        let state = self.machine.state.lock();
+        let pods = state.logs.keys().filter_map(|path| path.strip_prefix(root).ok()?.components().next());
+        let pods: BTreeSet<PathBuf> = pods.map(|first| root.join(first)).collect();
+        Ok(pods.into_iter().collect())
     }
 
     fn remove_pod(&self, directory: &Path) -> io::Result<()> {

@@ -31,7 +31,7 @@ const DEPTH: u32 = 3;
 /// Until a connection stands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two pieces of an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 /// Manifests that are understood.
 const ACCEPTED: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",

@@ -19,6 +19,8 @@ use crate::model::Timestamp;
 
 /// How often a follower looks for more.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a writer's end is looked for.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(2);
 /// Bytes that one step of the stream carries, about.
 const CHUNK_BYTES: usize = 64 << 10;
 /// Bytes that are read at once while looking for the last lines.
@@ -38,11 +40,30 @@ impl LogSource for LogFiles {
         Ok(stream::unfold(Some(reader), |state| async move { step(state?).await }).boxed())
     }
 
+    fn pods(&self, root: &Path) -> io::Result<Vec<PathBuf>> {
+        match fs::read_dir(root) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     fn remove_pod(&self, directory: &Path) -> io::Result<()> {
         match fs::remove_dir_all(directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+/// Waits until nothing writes to the log at `path` any more, at most for `patience`. For writers in other processes: their
+/// last lines come a little after the container's end.
+pub async fn settled(path: &Path, patience: Duration) {
+    let deadline = tokio::time::Instant::now() + patience;
+    while File::open(path).is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
+        && tokio::time::Instant::now() < deadline
+    {
+        tokio::time::sleep(SETTLE_INTERVAL).await;
     }
 }
 

@@ -49,8 +49,8 @@ fn try_exec(spec: &Spec) -> Result<std::convert::Infallible, String> {
     let program = find(name, &path)?;
     let text =
         |text: &str| std::ffi::CString::new(text).map_err(|_| format!("{PREFIX}exec: {name:?}: invalid argument"));
-    let argv = args.iter().map(|arg| text(arg)).collect::<Result<Vec<_>, _>>()?;
-    nix::unistd::execv(&text(&program.to_string_lossy())?, &argv)
+    let words = args.iter().map(|arg| text(arg)).collect::<Result<Vec<_>, _>>()?;
+    nix::unistd::execv(&text(&program.to_string_lossy())?, &words)
         .map_err(|error| format!("{PREFIX}exec {}: {}", program.display(), describe(error)))
 }
 

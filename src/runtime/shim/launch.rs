@@ -51,7 +51,7 @@ fn in_child(report: &OwnedFd, work: impl FnOnce() -> Result<Started, String>) ->
                 Ok((pid, master)) => (Reply::Running(pid), master),
                 Err(reason) => (Reply::Failed(reason), None),
             };
-            let fds: Vec<_> = master.iter().map(|fd| fd.as_raw_fd()).collect();
+            let fds: Vec<_> = master.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect();
             let code = i32::from(send(report.as_fd(), &reply, &fds).is_err());
             // Neither destructors nor buffers of the shim may run here.
             // SAFETY: ends this process, nothing else.
@@ -108,13 +108,13 @@ fn here() -> Result<PathBuf, String> {
 }
 
 fn builder(container: &str, stdio: Option<Stdio>, console: Option<&Console>) -> Result<ContainerBuilder, String> {
-    let builder = ContainerBuilder::new(container.to_owned(), SyscallType::default())
+    let common = ContainerBuilder::new(container.to_owned(), SyscallType::default())
         .with_root_path(here()?.join(STATE))
         .map_err(|error| explain(&error))?
         .with_console_socket(console.map(|console| console.path.clone()));
     Ok(match stdio {
-        Some([stdin, stdout, stderr]) => builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr),
-        None => builder,
+        Some([stdin, stdout, stderr]) => common.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr),
+        None => common,
     })
 }
 

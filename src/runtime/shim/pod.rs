@@ -281,7 +281,7 @@ impl Pod {
     }
 
     fn exec_started(&mut self, client: u64, pid: i32, reply: &Reply, fds: &[OwnedFd]) {
-        let raw: Vec<_> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
+        let raw: Vec<_> = fds.iter().map(std::os::fd::AsRawFd::as_raw_fd).collect();
         let told = self.clients.get(&client).is_some_and(|socket| send(socket.as_fd(), reply, &raw).is_ok());
         if !told {
             deliver(pid, Signal::SIGKILL as i32);
@@ -314,7 +314,9 @@ impl Pod {
             let Some((code, signal)) = self.strays.take(pid) else { return };
             let exit = container.ended(code, signal);
             let waiters = std::mem::take(&mut container.waiters);
-            waiters.iter().for_each(|client| self.answer(*client, &Reply::Exited(exit.clone())));
+            for client in waiters {
+                self.answer(client, &Reply::Exited(exit.clone()));
+            }
         } else if let Some(client) = self.execs.get(&pid).copied()
             && let Some((code, _)) = self.strays.take(pid)
         {

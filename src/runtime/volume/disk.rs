@@ -46,7 +46,7 @@ impl Volumes for DiskVolumes {
     async fn prepare(&self, pod_uid: &str, volume: &VolumeSpec) -> Result<PathBuf, Error> {
         let path = self.pod(pod_uid).join("volumes").join(&volume.name);
         let (pod, volume) = (self.pod(pod_uid), volume.clone());
-        let what = format!("MountVolume.SetUp failed for volume {:?}", volume.name);
+        let what = format!("MountVolume.SetUp failed for volume {:?} ", volume.name);
         self.blocking(what, move || {
             open_root(&pod)?;
             make(&path, &volume)

@@ -57,6 +57,7 @@ impl LogStore {
         let last = index.last().map(log_id).or(purged);
         let committed = index.slot(index.committed).map(|slot| log_id(slot.place));
         drop(index);
+        crate::store::mutant::starts_after(last.map_or(0, |last| last.index));
         let memory = Memory { last, purged, vote, committed, alone: true, ..Memory::default() };
         Ok(Self { shared, jobs, memory: Arc::new(Mutex::new(memory)) })
     }

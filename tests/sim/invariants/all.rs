@@ -6,6 +6,7 @@ mod no_update_is_lost;
 mod owned_objects_go_with_their_owner;
 mod replica_counts_converge;
 mod revisions_are_unique;
+mod stale_epochs_write_nothing;
 mod watches_are_exact;
 
 use crate::sim::history::History;
@@ -29,4 +30,5 @@ pub const ALL: &[Invariant] = &[
     owned_objects_go_with_their_owner::INVARIANT,
     no_container_without_a_pod::INVARIANT,
     no_update_is_lost::INVARIANT,
+    stale_epochs_write_nothing::INVARIANT,
 ];

@@ -71,9 +71,12 @@ impl State {
     /// A newer version of the pod.
     pub fn changed(&mut self, object: Arc<Object>) -> Result<(), ActorProcessingErr> {
         if object.revision > self.object.revision {
-            self.pod = object.view::<Pod>()?;
+            let before = std::mem::replace(&mut self.pod, object.view::<Pod>()?);
             self.object = object;
             self.reporter.seen(self.object.revision);
+            if pod::files::tells_of(&before, &self.pod) {
+                self.renew_volumes();
+            }
         }
         Ok(())
     }
@@ -87,8 +90,14 @@ impl State {
     /// again.
     pub fn refresh(&mut self, key: &ObjectKey) {
         self.observed.retry_config();
-        let ends = self.observed.ending_since.is_some() || self.observed.volumes != pod::observed::Part::Present;
-        if ends || !pod::files::refers_to(&self.pod, key) {
+        if pod::files::refers_to(&self.pod, key) {
+            self.renew_volumes();
+        }
+    }
+
+    /// Brings volumes that were made from objects up to date.
+    fn renew_volumes(&mut self) {
+        if self.observed.ending_since.is_some() || self.observed.volumes != pod::observed::Part::Present {
             return;
         }
         let site = self.site();

@@ -1,7 +1,6 @@
 //! An API in memory: objects with revisions, their changes, and the few rules that a node relies on.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;

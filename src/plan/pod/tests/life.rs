@@ -18,7 +18,7 @@ struct Life {
 }
 
 /// Plays `script` (one command a line: `start`, `wait SECONDS`, `exit NAME CODE`, `fail ACTION REASON`, `hang ACTION`, `heal`,
-/// `delete GRACE`) and compares the whole trace.
+/// `delete GRACE`, `gone`) and compares the whole trace.
 pub fn check(spec: Value, script: &str, expect: &str) {
     let pod = json!({ "metadata": { "name": "p", "namespace": "ns", "uid": "u", "generation": 1 }, "spec": spec });
     let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
@@ -47,6 +47,7 @@ impl Life {
                 }
                 self.now = end;
             }
+            ["gone"] => self.observed.orphaned = true,
             ["exit", name, code] => {
                 let attempt = self.observed.view(name).current.as_ref().unwrap().attempt;
                 let reason = if *code == "0" { "Completed" } else { "Error" };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
-use crate::runtime::oci::{Device, Host};
+use super::{Device, Host};
 
 /// Names of capabilities by their numbers (`linux/capability.h`).
 const CAPABILITIES: [&str; 41] = [
@@ -52,11 +52,11 @@ const CAPABILITIES: [&str; 41] = [
 ];
 
 /// Reads it from `/proc`.
-pub(crate) fn read(cgroup_v2: bool) -> Host {
+pub fn read(cgroup_v2: bool) -> Host {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
     let bits = bounding.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
-    let has = |(number, _): &(usize, &&str)| bits >> number & 1 == 1;
+    let has = |(number, _): &(usize, &&str)| (bits >> number) & 1 == 1;
     let capabilities: BTreeSet<_> =
         CAPABILITIES.iter().enumerate().filter(has).map(|(_, name)| format!("CAP_{name}")).collect();
     let score = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
@@ -64,7 +64,7 @@ pub(crate) fn read(cgroup_v2: bool) -> Host {
 }
 
 /// The machine's device nodes, for privileged containers; terminals and what containers have of their own left out.
-pub(crate) fn devices() -> Vec<Device> {
+pub fn devices() -> Vec<Device> {
     let Ok(entries) = fs::read_dir("/dev") else { return Vec::new() };
     let own = ["null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"];
     let device = |entry: fs::DirEntry| {

@@ -1,0 +1,148 @@
+//! A socket of the running node for what is no business of the API: its images. One request and one answer a
+//! connection, a line of JSON each.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::failure::Failure;
+use crate::runtime::{ContainerRuntime, Image};
+
+/// Bytes of a request.
+const MAX_REQUEST_BYTES: u64 = 64 * 1024;
+/// How long a client may take to send its request.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// All images.
+    Images,
+    /// Takes the images of an archive, by its path on this machine.
+    Import(PathBuf),
+    /// Removes an image.
+    Remove(String),
+}
+
+/// An image, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Names and tags.
+    pub names: Vec<String>,
+    /// Digest of its configuration.
+    pub id: String,
+    /// Bytes of its layers.
+    pub size_bytes: u64,
+}
+
+type Answer = Result<Vec<Listed>, String>;
+
+impl From<Image> for Listed {
+    fn from(image: Image) -> Self {
+        let names = if image.references.is_empty() { image.digests } else { image.references };
+        Self { names, id: image.id, size_bytes: image.size_bytes }
+    }
+}
+
+/// The socket of the node with this directory.
+pub fn path(run: &Path) -> PathBuf {
+    run.join("control.sock")
+}
+
+/// Makes the socket, for this user only.
+///
+/// # Errors
+/// Where the file system refuses.
+pub fn bind(run: &Path) -> std::io::Result<UnixListener> {
+    std::fs::create_dir_all(run)?;
+    let path = path(run);
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers one request after the other, for ever.
+pub async fn serve(listener: &UnixListener, runtime: &dyn ContainerRuntime) {
+    loop {
+        if let Ok((stream, _)) = listener.accept().await
+            && let Err(error) = answer(stream, runtime).await
+        {
+            tracing::debug!(%error, "a client of the control socket went away");
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, runtime: &dyn ContainerRuntime) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(read.take(MAX_REQUEST_BYTES));
+    tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
+    let answer: Answer = match serde_json::from_str(&line) {
+        Ok(request) => perform(request, runtime).await,
+        Err(error) => Err(error.to_string()),
+    };
+    write.write_all(&serde_json::to_vec(&answer)?).await?;
+    write.shutdown().await
+}
+
+async fn perform(request: Request, runtime: &dyn ContainerRuntime) -> Answer {
+    let outcome = match request {
+        Request::Images => runtime.images().await,
+        Request::Import(archive) => runtime.import(&archive).await,
+        Request::Remove(name) => runtime.remove_image(&name).await.map(|()| Vec::new()),
+    };
+    outcome.map(|images| images.into_iter().map(Listed::from).collect()).map_err(|error| error.to_string())
+}
+
+/// Asks the running node.
+///
+/// # Errors
+/// Where no node runs, or it refuses.
+pub async fn ask(run: &Path, request: &Request) -> Result<Vec<Listed>, Failure> {
+    let path = path(run);
+    let mut stream = UnixStream::connect(&path).await.map_err(|error| {
+        let advice = "the node must be up for this (`sudo shoal up`), and you must be root or its user";
+        Failure::new(format!("cannot reach the node at {}: {error}; {advice}", path.display()))
+    })?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text).await?;
+    serde_json::from_slice::<Answer>(&text)?.map_err(Failure::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::hollow::{Hollow, Machine, MachineOptions};
+    use crate::world::World;
+
+    #[tokio::test]
+    async fn images_are_listed_and_refusals_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = bind(dir.path()).unwrap();
+        let world = World {
+            clock: std::sync::Arc::new(crate::world::clock::SystemClock),
+            entropy: std::sync::Arc::new(crate::world::entropy::SeededEntropy::new(1)),
+            disk: std::sync::Arc::new(crate::world::disk::real::RealDisk),
+        };
+        let runtime = Hollow::new(Machine::new(MachineOptions::default(), world));
+        tokio::spawn(async move { serve(&listener, runtime.as_ref()).await });
+        let images = ask(dir.path(), &Request::Images).await.unwrap();
+        assert!(
+            images.iter().any(|image| image.names.contains(&"shoal.local/toolbox:latest".to_string())),
+            "{images:?}"
+        );
+        let mut garbage = UnixStream::connect(path(dir.path())).await.unwrap();
+        garbage.write_all(b"nonsense\n").await.unwrap();
+        let mut text = String::new();
+        garbage.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("{\"Err\":"), "{text}");
+    }
+}
