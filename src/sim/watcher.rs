@@ -26,6 +26,8 @@ pub async fn follow(user: User, index: usize, path: &'static str, mut rng: Rng, 
                 user.trace.note(format!("watch {index} has history compacted at {from}: {compacted:?}"));
             }
             stream(&user, index, path, from, rng.random_range(1..=LONGEST_SECONDS)).await;
+            // A stream that ends at once must not be asked for again in the same instant, for ever.
+            tokio::time::sleep(Duration::from_millis(10)).await;
         } else if !list(&user, index, path).await {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
