@@ -116,9 +116,11 @@ impl Service {
     /// Serves a request.
     pub async fn call(&self, request: Request<Body>, peer: &Peer) -> Response<Body> {
         let cause = self.next_cause();
-        let span = tracing::info_span!("request", cause, method = %request.method(), path = request.uri().path());
-        let mut response = self.bounded(request, peer, cause).instrument(span).await;
-        if let Ok(id) = HeaderValue::from_str(&format!("{cause:016x}")) {
+        let id = format!("{cause:016x}");
+        let span = tracing::info_span!("request", cause = id, method = %request.method(), path = request.uri().path());
+        let mut response = self.bounded(request, peer, cause).instrument(span.clone()).await;
+        span.in_scope(|| tracing::debug!(code = response.status().as_u16(), "answered"));
+        if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(HeaderName::from_static("audit-id"), id);
         }
         response

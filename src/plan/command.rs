@@ -69,6 +69,20 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// What it does, in a word, for logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Update { .. } => "update",
+            Self::Patch { .. } => "patch",
+            Self::Bind { .. } => "bind",
+            Self::Delete { .. } => "delete",
+            Self::Event { .. } => "event",
+        }
+    }
+}
+
 /// What happens to the objects that an object owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagation {

@@ -17,6 +17,7 @@ fn the_kube_crate_applies_watches_execs_and_deletes() {
     runtime.block_on(async {
         let client = connect(&node).await;
         config_maps(Api::default_namespaced(client.clone())).await;
+        causes(&client, &node).await;
         deployment(client, &node).await;
     });
 }
@@ -82,4 +83,23 @@ async fn deployment(client: kube::Client, node: &Node) {
         }
     }
     panic!("the deployment was not removed after its dependents");
+}
+
+/// The id that a request is answered with stands beside the start of the container that it led to.
+async fn causes(client: &kube::Client, node: &Node) {
+    let pod = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "caused"},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "c", "image": "shoal.local/toolbox:latest", "args": ["sleep", "forever"]}],
+        },
+    });
+    let request = http::Request::post("/api/v1/namespaces/default/pods").header("content-type", "application/json");
+    let request = request.body(kube::client::Body::from(pod.to_string().into_bytes())).expect("a request");
+    let answer = client.send(request).await.expect("an answer");
+    let id = answer.headers().get("audit-id").and_then(|id| id.to_str().ok()).expect("an id").to_owned();
+    node.eventually(&["get", "pod", "caused", "-o=jsonpath={.status.phase}"], |phase| phase == "Running");
+    let log = node.log();
+    let started = log.lines().any(|line| line.contains(&id) && line.contains("container started"));
+    assert!(started, "{id} does not stand beside a container's start:\n{log}");
 }

@@ -54,6 +54,7 @@ pub(super) async fn carry(control: &Control, due: Due, plan: Plan) -> Carried {
 async fn run(control: &Control, cause: u64, unit: Unit) -> (Revision, Option<(Command, Status)>) {
     let mut reached = Revision(0);
     for command in unit {
+        tracing::debug!(controller = %control.identity, cause = format!("{cause:016x}"), command = command.name(), "carried out");
         match control.executor.execute(&control.identity, cause, command.clone()).await {
             Ok(revision) => reached = reached.max(revision.unwrap_or_default()),
             // An event that is not recorded is no reason to stop.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use ractor::ActorRef;
+use tracing::Instrument as _;
 
 use super::Message;
 use crate::actors::agent::parts::Parts;
@@ -50,8 +51,14 @@ impl Site {
     }
 }
 
-/// Does `action`.
+/// Does `action`, in a span that names the request that it goes back to.
 pub async fn perform(site: &Site, action: &Action, myself: &ActorRef<Message>) -> Outcome {
+    let cause = format!("{:016x}", site.cause);
+    let span = tracing::info_span!("pod", cause, pod = %site.object.key);
+    act(site, action, myself).instrument(span).await
+}
+
+async fn act(site: &Site, action: &Action, myself: &ActorRef<Message>) -> Outcome {
     let parts = &site.parts;
     match action {
         Action::PrepareVolumes => done(volumes(site).await.map(drop), "FailedMount"),
@@ -64,7 +71,11 @@ pub async fn perform(site: &Site, action: &Action, myself: &ActorRef<Message>) -
         Action::CreateContainer { container, attempt, image_id } => create(site, container, *attempt, image_id).await,
         Action::StartContainer { container, attempt } => {
             let _slot = parts.starts.acquire().await;
-            done(parts.runtime.start(&site.id(container, *attempt)).await, "RunContainerError")
+            let started = parts.runtime.start(&site.id(container, *attempt)).await;
+            if started.is_ok() {
+                tracing::info!(container, attempt, "container started");
+            }
+            done(started, "RunContainerError")
         }
         Action::RunHook { container, attempt, hook } => probing::hook(site, container, *attempt, *hook).await,
         Action::Probe { container, attempt, kind } => probing::probe(site, container, *attempt, *kind).await,
