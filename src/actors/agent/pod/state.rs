@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use ractor::{ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::perform::{self, Site};
@@ -29,6 +30,8 @@ pub struct State {
     addresses: Option<PodAddresses>,
     reporter: Reporter,
     tasks: JoinSet<()>,
+    /// Ends when the events before have been told: what happened later is told later.
+    told: oneshot::Receiver<()>,
     alarm: Option<(Timestamp, AbortHandle)>,
     cause: u64,
 }
@@ -49,6 +52,7 @@ impl State {
             observed,
             addresses: None,
             tasks: JoinSet::new(),
+            told: oneshot::channel().1,
             alarm: None,
             cause: start.cause,
         })
@@ -219,7 +223,13 @@ impl State {
             return;
         }
         let site = self.site();
-        self.tasks.spawn(async move { super::report::tell(&site, events).await });
+        let (done, told) = oneshot::channel();
+        let before = std::mem::replace(&mut self.told, told);
+        self.tasks.spawn(async move {
+            let _ = before.await;
+            super::report::tell(&site, events).await;
+            let _ = done.send(());
+        });
     }
 
     fn report(&mut self) {
