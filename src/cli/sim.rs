@@ -17,7 +17,8 @@ pub fn run(flags: &SimFlags) -> Result<ExitCode, Failure> {
     let options = Options { seed: flags.seed.unwrap_or_else(fresh), minutes: flags.minutes };
     let (outcome, trace) = simulate(options);
     if let Some(path) = &flags.trace {
-        std::fs::write(path, trace).map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
+        std::fs::write(path, trace)
+            .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
     }
     match outcome {
         Ok(summary) => Ok(report(options, &summary)),

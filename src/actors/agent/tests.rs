@@ -37,8 +37,11 @@ struct Bench {
 impl Bench {
     async fn start() -> Self {
         let clock = Arc::new(VirtualClock::starting_at(Timestamp::parse("2026-01-01T00:00:00Z").unwrap()));
-        let world =
-            World { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(1)), disk: crate::world::disk::sim::SimDisk::new(1).boot() };
+        let world = World {
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            disk: crate::world::disk::sim::SimDisk::new(1).boot(),
+        };
         let machine = Machine::new(MachineOptions::default(), world);
         let runtime = Hollow::new(Arc::clone(&machine));
         let api = FakeApi::new();
