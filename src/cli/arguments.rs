@@ -323,7 +323,7 @@ pub struct SimFlags {
     /// Write every step to this file
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// Print the faults that this build can plant (SHOAL_MUTANT chooses one)
+    /// Print the faults that this build can plant (`SHOAL_MUTANT` chooses one)
     #[arg(long)]
     pub list_mutants: bool,
 }

@@ -68,12 +68,11 @@ async fn carry(mut process: AttachedProcess) -> Result<ExitCode, Failure> {
     }
     let causes = status.details.and_then(|details| details.causes).unwrap_or_default();
     let code = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"));
-    match code.and_then(|cause| cause.message.as_deref()?.parse::<u8>().ok()) {
-        Some(code) => Ok(ExitCode::from(code)),
-        None => {
-            eprintln!("error: {}", status.message.unwrap_or_default());
-            Ok(ExitCode::from(FAILED))
-        }
+    if let Some(code) = code.and_then(|cause| cause.message.as_deref()?.parse::<u8>().ok()) {
+        Ok(ExitCode::from(code))
+    } else {
+        eprintln!("error: {}", status.message.unwrap_or_default());
+        Ok(ExitCode::from(FAILED))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::model::Timestamp;
 
 pub use files::write_private;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 
 /// How long the cluster's authority is good for.
 pub const AUTHORITY_LIFETIME: Duration = DAY.saturating_mul(3650);
@@ -27,7 +27,7 @@ pub const LEAF_LIFETIME: Duration = DAY.saturating_mul(365);
 /// A leaf with less than this left is made anew.
 pub const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
 /// Certificates start this much in the past, for clients whose clock is behind.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+pub const CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// Why the node has no identity. Nothing that was there before has been changed, unless the variant says so.
 #[derive(Debug, thiserror::Error)]

@@ -66,5 +66,8 @@ impl fmt::Display for Revision {
 /// Draws the five-letter suffix that `generateName` appends; the alphabet has no vowels and no look-alikes.
 pub fn name_suffix(rng: &mut dyn RngCore) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    (0..5).map(|_| char::from(ALPHABET[rng.next_u32() as usize % ALPHABET.len()])).collect()
+    (0..5)
+        .filter_map(|_| ALPHABET.get(rng.next_u32() as usize % ALPHABET.len()))
+        .map(|letter| char::from(*letter))
+        .collect()
 }

@@ -35,7 +35,7 @@ pub fn facts(data: &Path) -> MachineFacts {
     MachineFacts {
         cpus: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
         memory_bytes: memory(&line_of("/proc/meminfo", "MemTotal:")),
-        disk_bytes: statvfs(data).map(|fs| fs.blocks() * fs.fragment_size()).unwrap_or(0),
+        disk_bytes: statvfs(data).map_or(0, |fs| fs.blocks() * fs.fragment_size()),
         machine_id: text_of("/etc/machine-id"),
         system_uuid: text_of("/sys/class/dmi/id/product_uuid"),
         boot_id: text_of("/proc/sys/kernel/random/boot_id"),

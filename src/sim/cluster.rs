@@ -41,7 +41,7 @@ const ORIGIN: Timestamp = Timestamp(1_767_225_600_000_000);
 const SEGMENT_BYTES: u64 = 256 * 1024;
 const SNAPSHOT_BYTES: u64 = 1024 * 1024;
 const HISTORY_BYTES: u64 = 512 * 1024;
-const HISTORY_AGE: Duration = Duration::from_secs(120);
+const HISTORY_AGE: Duration = Duration::from_mins(2);
 
 /// A machine.
 pub struct Cluster {

@@ -144,7 +144,7 @@ async fn converge(
 
 /// A cluster is at rest when no write has been made for a minute of virtual time. The caller bounds the wait.
 async fn rest(user: &User, started: &Started) {
-    const QUIET: Duration = Duration::from_secs(60);
+    const QUIET: Duration = Duration::from_mins(1);
     loop {
         let before = started.store.revision();
         tokio::time::sleep(QUIET).await;

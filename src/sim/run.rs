@@ -17,7 +17,7 @@ use crate::world::entropy::Rng;
 /// Longest life between two crashes.
 const LONGEST_LIFE: Duration = Duration::from_secs(90);
 /// How long a healed cluster may take to come to rest, back-offs (5 minutes at most) included.
-const REST_WITHIN: Duration = Duration::from_secs(45 * 60);
+const REST_WITHIN: Duration = Duration::from_mins(45);
 /// Lines of the trace that a failure prints.
 const TAIL: usize = 40;
 

@@ -69,14 +69,14 @@ impl<'a> Words<'a> {
         for (at, letter) in letters.char_indices() {
             let short = |flag: &&str| flag.strip_prefix('-').is_some_and(|name| name.chars().eq([letter]));
             let after = letters.get(at + letter.len_utf8()..).unwrap_or_default();
-            if valued.iter().any(|flag| short(flag)) {
+            if valued.iter().any(&short) {
                 let value = Some(after).filter(|value| !value.is_empty()).or_else(|| rest.next());
                 let value = value.ok_or_else(|| Failure::Usage(format!("-{letter} needs a value")))?;
                 let name = letters.get(at..at + letter.len_utf8()).unwrap_or_default();
                 self.values.push((name, value));
                 return Ok(());
             }
-            if !switches.iter().any(|flag| short(&flag)) {
+            if !switches.iter().any(|flag| short(flag)) {
                 return Err(unknown());
             }
             self.switches.push(letters.get(at..at + letter.len_utf8()).unwrap_or_default());

@@ -63,12 +63,11 @@ fn value_of(
     own: &BTreeMap<String, String>,
     services: &BTreeMap<String, String>,
 ) -> Result<Option<String>, String> {
-    match &variable.value_from {
-        Some(source) => from_reference(source, container, facts),
-        None => {
-            let text = variable.value.as_deref().unwrap_or_default();
-            Ok(Some(expand(text, |name| own.get(name).or_else(|| services.get(name)).cloned())))
-        }
+    if let Some(source) = &variable.value_from {
+        from_reference(source, container, facts)
+    } else {
+        let text = variable.value.as_deref().unwrap_or_default();
+        Ok(Some(expand(text, |name| own.get(name).or_else(|| services.get(name)).cloned())))
     }
 }
 

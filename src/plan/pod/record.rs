@@ -76,10 +76,10 @@ impl Observed {
     /// A container has ended.
     pub fn exited(&mut self, name: &str, attempt: u32, end: Terminated) -> Vec<Event> {
         let view = self.view_mut(name);
-        if let Some(current) = view.current.as_mut().filter(|current| current.attempt == attempt) {
-            if !matches!(current.phase, Phase::Exited(_)) {
-                current.phase = Phase::Exited(end);
-            }
+        if let Some(current) = view.current.as_mut().filter(|current| current.attempt == attempt)
+            && !matches!(current.phase, Phase::Exited(_))
+        {
+            current.phase = Phase::Exited(end);
         }
         Vec::new()
     }

@@ -193,10 +193,10 @@ async fn create(site: &Site, container: &str, attempt: u32, image_id: &str) -> O
 
 async fn remove_sandbox(site: &Site) -> Outcome {
     let outcome = done(site.parts.runtime.remove_sandbox(site.uid()).await, "FailedKillPod");
-    if outcome == Outcome::Done {
-        if let Err(error) = site.parts.logs.remove_pod(&spec::log_directory(site)) {
-            tracing::warn!(pod = %site.object.key, %error, "the pod's logs could not be removed");
-        }
+    if outcome == Outcome::Done
+        && let Err(error) = site.parts.logs.remove_pod(&spec::log_directory(site))
+    {
+        tracing::warn!(pod = %site.object.key, %error, "the pod's logs could not be removed");
     }
     outcome
 }

@@ -132,10 +132,10 @@ fn failure(status: Status) -> WriteFailure {
 
 /// Writes the last status, then deletes the pod.
 pub async fn delete(site: &Site, status: Option<PodStatus>) -> Outcome {
-    if let Some(status) = status.filter(|status| site.pod.status.as_ref() != Some(status)) {
-        if let Err(reason) = write_last(site, &status).await {
-            return failed(reason);
-        }
+    if let Some(status) = status.filter(|status| site.pod.status.as_ref() != Some(status))
+        && let Err(reason) = write_last(site, &status).await
+    {
+        return failed(reason);
     }
     let uid = Some(site.uid().to_owned());
     let command = Command::Delete { key: site.object.key.clone(), uid, propagation: None, grace_seconds: Some(0) };
