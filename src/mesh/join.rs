@@ -1,0 +1,1 @@
+//! How a new node asks to be let in, and how it is answered.

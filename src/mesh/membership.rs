@@ -1,0 +1,1 @@
+//! Who is alive: SWIM (foca) with Lifeguard's local health, as a core without I/O and its driver.

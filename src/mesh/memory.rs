@@ -1,0 +1,1 @@
+//! A fabric inside one process, for tests.
