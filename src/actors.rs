@@ -8,6 +8,7 @@ pub mod control;
 pub mod executor;
 pub mod mirror;
 pub mod node;
+pub mod reach;
 
 pub mod agent;
 pub mod service;
