@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod executor;
+pub mod liveness;
 pub mod mirror;
 pub mod node;
 pub mod reach;

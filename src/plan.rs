@@ -14,6 +14,7 @@ pub mod endpointslice;
 pub mod event_ttl;
 pub mod garbage;
 pub mod kubernetes_service;
+pub mod liveness;
 pub mod namespace;
 pub mod node;
 mod owner;

@@ -1,8 +1,9 @@
 //! Puts a node together from its parts, real ones or the simulator's: one tree, the same either way.
 //!
-//! Rooms: `boot` makes the real parts from the settings.
+//! Rooms: `boot` makes the real parts from the settings; `remembered` a node's place in its cluster.
 
 pub mod boot;
+pub mod remembered;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -29,6 +29,11 @@ pub const TREE: &[(&str, OnFailure)] = &[
     ("api", SOON),
     ("toolbox", SOON),
     ("control/*", SOON),
+    ("mesh", OnFailure::EndNode),
+    ("liveness", SOON),
+    ("neighbours", SOON),
+    ("renewal", SOON),
+    ("remember", SOON),
     ("agent", SOON),
     ("agent/*", SOON),
 ];
