@@ -13,6 +13,7 @@ pub mod endpoints;
 pub mod endpointslice;
 pub mod event_ttl;
 pub mod garbage;
+pub mod joining;
 pub mod kubernetes_service;
 pub mod liveness;
 pub mod namespace;

@@ -184,6 +184,11 @@ impl Store {
         self.inner.consensus.snapshot().await.map(drop)
     }
 
+    /// Whether this node leads.
+    pub fn leads(&self) -> bool {
+        self.inner.consensus.leads()
+    }
+
     /// Figures of now.
     pub fn stats(&self) -> Stats {
         let state = self.inner.state.read();

@@ -112,8 +112,10 @@ pub async fn start(settings: &NodeSettings) -> Result<Node, Error> {
         limits: Limits { in_flight: settings.api.max_in_flight, ..Limits::default() },
         store,
         world,
+        mesh: None,
+        controls: true,
     };
-    Ok(Node::assemble(parts, |service| vec![serve(listeners, service), toolbox]).await?)
+    Ok(Node::assemble(parts, |core| vec![serve(listeners, &core.service), toolbox]).await?)
 }
 
 fn world() -> World {
