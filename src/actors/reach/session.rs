@@ -196,3 +196,6 @@ async fn read(receive: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
     receive.read_exact(&mut bytes).await?;
     Ok(Frame { channel, bytes: bytes.into() })
 }
+
+#[cfg(test)]
+mod tests;
