@@ -62,8 +62,6 @@ pub struct Remembered {
 pub struct ClusterFacts {
     /// Addresses of all pods.
     pub cluster_cidr: String,
-    /// Bits of each node's part of it.
-    pub node_prefix: u8,
     /// Addresses of services.
     pub service_cidr: String,
     /// DNS domain.
@@ -122,7 +120,6 @@ mod tests {
             pod_cidr: "10.244.0.0/24".into(),
             cluster: ClusterFacts {
                 cluster_cidr: "10.244.0.0/16".into(),
-                node_prefix: 24,
                 service_cidr: "10.96.0.0/16".into(),
                 cluster_domain: "cluster.local".into(),
             },
