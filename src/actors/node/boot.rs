@@ -233,7 +233,7 @@ pub fn network_options(settings: &NodeSettings) -> NetworkOptions {
         run: settings.run.clone(),
         bridge: settings.network.bridge.clone(),
         nft_table: settings.network.nft_table.clone(),
-        pod_cidr: settings.network.pod_cidr,
+        pod_cidr: settings.network.own_pod_cidr(),
         mtu: settings.network.mtu,
         node_address: settings.address,
     }
@@ -244,7 +244,7 @@ fn agent(settings: &NodeSettings) -> AgentSettings {
     AgentSettings {
         name: settings.name.clone(),
         ips: vec![settings.address],
-        pod_cidr: settings.network.pod_cidr.to_string(),
+        pod_cidr: settings.network.own_pod_cidr().to_string(),
         labels: std::collections::BTreeMap::new(),
         machine: NodeMachine {
             cpus: facts.cpus,
