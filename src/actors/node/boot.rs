@@ -16,6 +16,7 @@ use crate::api::listen::{self, ListenConfig, Listeners, TlsMaterial};
 use crate::api::service::{Limits, Service};
 use crate::kube::schema;
 use crate::mesh::identity::{self, Identity, Subject};
+use crate::model::Cidr;
 use crate::runtime::containerd::{Containerd, ContainerdOptions};
 use crate::runtime::embedded::{Embedded, EmbeddedOptions};
 use crate::runtime::hollow::{Hollow, HollowNetwork, Machine, MachineOptions, MemoryLogs};
@@ -37,6 +38,8 @@ const MAX_CONNECTIONS: usize = 4_096;
 const CGROUP_ROOT: &str = "shoal";
 /// The bridge of the settings that ship; a node with another shares the machine with others.
 const DEFAULT_BRIDGE: &str = "shoal0";
+/// Bits that the pod addresses of all nodes share (as of `plan::cidr::DEFAULT_CLUSTER_CIDR`).
+const CLUSTER_PREFIX: u8 = 16;
 
 /// Why a node did not start. Nothing that ran before was touched.
 #[derive(Debug, thiserror::Error)]
@@ -232,9 +235,15 @@ pub fn network_options(settings: &NodeSettings) -> NetworkOptions {
         bridge: settings.network.bridge.clone(),
         nft_table: settings.network.nft_table.clone(),
         pod_cidr: settings.network.pod_cidr,
+        cluster_cidr: cluster_cidr(settings.network.pod_cidr),
         mtu: settings.network.mtu,
         node_address: settings.address,
     }
+}
+
+/// The cluster's pod addresses: the node's with the bits that tell nodes apart free.
+fn cluster_cidr(own: Cidr) -> Cidr {
+    Cidr::new(own.network(), own.prefix().min(CLUSTER_PREFIX)).unwrap_or(own)
 }
 
 fn agent(settings: &NodeSettings) -> AgentSettings {
