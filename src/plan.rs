@@ -3,9 +3,10 @@
 //!
 //! Rooms: `snapshot` what planners see, `command` what they ask for, `controller` their shape, `queue` when which key is
 //! due, `pace` what can wait its turn; `write`, `select`, `owner`, `readiness`, `backend` what they share; `pod` the life
-//! of a pod on its node; the rest is one room a controller.
+//! of a pod on its node; `cidr` which node gets which pod addresses, `routes` how nodes reach each other's; the rest is one room a controller.
 
 mod backend;
+pub mod cidr;
 pub mod command;
 pub mod controller;
 pub mod deployment;
@@ -26,6 +27,7 @@ pub mod queue;
 mod readiness;
 pub mod registration;
 pub mod replicaset;
+pub mod routes;
 pub mod scheduler;
 mod select;
 pub mod service_account;

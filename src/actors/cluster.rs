@@ -10,5 +10,6 @@ pub mod ledger;
 pub mod members;
 pub mod neighbours;
 pub mod office;
+pub mod remember;
 pub mod replicas;
 pub mod standing;

@@ -99,7 +99,7 @@ impl Standing {
     }
 
     /// Believes and refuses whom the cluster says. What cannot be read changes nothing.
-    fn obey(&self) {
+    pub fn obey(&self) {
         if let Err(error) = self.believe().and_then(|()| self.refuse()) {
             tracing::error!(error = error.message, "whom to believe cannot be read; what was known stays");
         }
