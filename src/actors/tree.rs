@@ -33,7 +33,7 @@ pub const TREE: &[(&str, OnFailure)] = &[
     ("mesh", OnFailure::EndNode),
     ("liveness", SOON),
     ("neighbours", SOON),
-    ("renewal", SOON),
+    ("standing", SOON),
     ("remember", SOON),
     ("agent", SOON),
     ("agent/*", SOON),

@@ -1,12 +1,12 @@
-//! This node's standing: whom it believes and refuses follows the cluster's own objects, its certificate is renewed long
-//! before it ends, and what it holds is told.
+//! This node's standing: whom it believes and refuses follows the cluster's own objects, and what it holds is told, so
+//! that the authority knows when all are ready for its next step.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
-use rand::Rng as _;
 use ractor::ActorProcessingErr;
 use serde_json::json;
 
@@ -19,17 +19,14 @@ use crate::actors::service::Service as Task;
 use crate::actors::supervisor::Child;
 use crate::kube::resource::id;
 use crate::kube::status::Status;
-use crate::mesh::identity::{Bundle, Credential, Identity, Lifetimes, LiveIdentity, NodeRequest, Revocations, Subject};
-use crate::model::{ObjectKey, Scope, Timestamp};
+use crate::mesh::identity::{Bundle, Identity, LiveIdentity, NodeRequest, Revocations, Signer};
+use crate::model::{ObjectKey, Scope};
 use crate::plan::Command;
 use crate::plan::authority::Holding;
 use crate::store::Store;
-use crate::world::World;
 
 /// How often is looked at what time alone changes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Pause after a renewal that failed, at most; shorter where the certificate lives shortly.
-const RENEW_AGAIN: Duration = Duration::from_secs(30);
 
 /// What keeping it takes.
 #[derive(Clone)]
@@ -44,16 +41,10 @@ pub struct Standing {
     pub store: Store,
     /// Node objects.
     pub mirror: Arc<Mirror>,
-    /// Asks for certificates.
-    pub desk: Desk,
     /// The authority, where it is here.
     pub office: Option<Arc<Office>>,
-    /// Clock and randomness.
-    pub world: World,
-    /// This node as its certificate names it.
-    pub subject: Subject,
-    /// How long certificates live.
-    pub lifetimes: Lifetimes,
+    /// This node's name.
+    pub node: String,
     /// Judges every connection again.
     pub recheck: Arc<dyn Fn() + Send + Sync>,
     /// Keeps clients' kubeconfig up to date with keys and authorities.
@@ -61,39 +52,26 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// The child `renewal` of a supervisor.
+    /// The child `standing` of a supervisor.
     pub fn child(self) -> Child {
-        Task::child("renewal", move || {
+        Task::child("standing", move || {
             let this = self.clone();
             async move { this.run().await }
         })
     }
 
     async fn run(self) -> Result<(), ActorProcessingErr> {
-        let jitter: f64 = self.world.entropy.fork().random_range(0.0..1.0);
         let mut changes = self.store.watch(Scope::resource(id::CONFIG_MAPS, Some(NAMESPACE)), self.store.revision())?;
-        let mut renew_at = None;
+        let mut own = self.live.changes();
         loop {
             self.obey();
-            let now = self.world.clock.now();
-            let due = self.live.renewal_due(self.lifetimes.renew_fraction, now, jitter);
-            let due = renew_at.map_or(due, |at: Timestamp| at.max(due));
-            if due <= now {
-                renew_at = match self.renew().await {
-                    Ok(()) => None,
-                    Err(error) => {
-                        tracing::warn!(error = error.message, "the node's certificate could not be renewed; trying again");
-                        Some(now + RENEW_AGAIN.min(self.lifetimes.node / 20))
-                    }
-                };
-            }
             if let Err(error) = self.keep().await {
-                tracing::debug!(error = error.message, "the node's certificate could not be told of");
+                tracing::debug!(error = error.message, "what this node believes could not be told");
             }
-            let wait = due.since(now).clamp(Duration::from_millis(100), LOOK_EVERY);
             tokio::select! {
                 changed = changes.next() => drop(changed?),
-                () = tokio::time::sleep(wait) => {}
+                _ = own.changed() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
     }
@@ -137,27 +115,6 @@ impl Standing {
         Ok(())
     }
 
-    async fn renew(&self) -> Result<(), Status> {
-        if self.office.is_some() {
-            let mut identity = self.identity.lock();
-            identity.reissue(&self.subject, &self.lifetimes, self.world.clock.now()).map_err(failed)?;
-            return self.live.renew(identity.node()).map_err(failed);
-        }
-        let (key_pem, csr_pem) = crate::mesh::identity::request(&self.subject).map_err(failed)?;
-        let told = self.desk.ask(Ask::Renew(NodeRequest::new(&self.subject, csr_pem))).await.map_err(failed)?;
-        let Told::Renewed { chain_pem, authorities_pem } = told else { return Err(failed("an answer to something else")) };
-        let bundle = Bundle::from_pem(&authorities_pem).map_err(failed)?;
-        if bundle != self.live.bundle() {
-            self.keep_bundle(bundle)?;
-        }
-        let credential = Credential { certificate_pem: chain_pem, key_pem };
-        let mut identity = self.identity.lock();
-        identity.renew(credential).map_err(failed)?;
-        self.live.renew(identity.node()).map_err(failed)?;
-        tracing::info!(ends = %self.live.certificate().not_after.rfc3339(), "the node's certificate was renewed");
-        Ok(())
-    }
-
     /// The office's next step, and this node's report.
     async fn keep(&self) -> Result<(), Status> {
         if !self.mirror.is_filled() {
@@ -170,7 +127,7 @@ impl Standing {
     }
 
     async fn tell(&self) -> Result<(), Status> {
-        let key = ObjectKey::new(id::NODES, "", &self.subject.node);
+        let key = ObjectKey::new(id::NODES, "", &self.node);
         let known = {
             let snapshot = self.mirror.snapshot().read();
             let Some(node) = snapshot.get(&key) else { return Ok(()) };
@@ -184,6 +141,20 @@ impl Standing {
         }
         let body = json!({ "metadata": { "annotations": { CERTIFICATE: text } } });
         self.ledger.execute(Command::Patch { key, subresource: None, body }).await
+    }
+}
+
+/// Asks the cluster's authority for this node's next certificate.
+pub struct DeskSigner(pub Desk);
+
+#[async_trait]
+impl Signer for DeskSigner {
+    async fn sign(&self, request: NodeRequest) -> Result<String, String> {
+        match self.0.ask(Ask::Renew(request)).await {
+            Ok(Told::Renewed { chain_pem, .. }) => Ok(chain_pem),
+            Ok(_) => Err("the authority answered something else".into()),
+            Err(failure) => Err(failure.to_string()),
+        }
     }
 }
 

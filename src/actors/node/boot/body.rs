@@ -49,8 +49,7 @@ pub struct Body {
 pub async fn start(settings: &NodeSettings, place: &Place, world: &World) -> Result<Body, Error> {
     let live = LiveIdentity::new(&place.identity, Revocations::default(), world.clock.clone())?;
     let config = ListenConfig { address: settings.listen, connections: MAX_CONNECTIONS };
-    let tls = live.server_config(listen::PROTOCOLS)?;
-    let listeners = listen::bind(&config, tls).await?;
+    let listeners = listen::bind(&config, live.server_config(listen::TCP_PROTOCOLS)?).await?;
     let endpoint = Arc::new(Endpoint::bind(listeners.address(), Arc::new(live.clone()), Limits::default())?);
     let listeners = match endpoint.http3() {
         Some(connections) => listeners.with_http3(connections),

@@ -13,13 +13,14 @@ use crate::actors::cluster::members::Members;
 use crate::actors::cluster::neighbours::Neighbours;
 use crate::actors::cluster::office::{Doors, Office, Terms};
 use crate::actors::cluster::remember::Remember;
-use crate::actors::cluster::standing::Standing;
+use crate::actors::cluster::standing::{DeskSigner, Standing};
 use crate::actors::liveness::Liveness;
 use crate::actors::node::Core;
+use crate::actors::service::Service as Task;
 use crate::actors::settings::NodeSettings;
 use crate::actors::supervisor::Child;
 use crate::mesh::exports::Protocol as _;
-use crate::mesh::identity::Identity;
+use crate::mesh::identity::{Identity, OwnAuthority, Renewal, Signer};
 use crate::mesh::join::Network;
 use crate::runtime::network::routes::PodRoutes;
 use crate::world::World;
@@ -53,17 +54,15 @@ impl Share<'_> {
             world: self.world.clone(),
         };
         let _ = core.service.cluster.set(members.shared());
+        let renewal = self.renewal(body, &identity, desk);
         let standing = Standing {
             identity,
             live: body.live.clone(),
             ledger,
             store: store.clone(),
             mirror: core.mirror.clone(),
-            desk,
             office,
-            world: self.world.clone(),
-            subject: self.place.subject.clone(),
-            lifetimes: lifetimes(self.settings),
+            node: self.settings.name.clone(),
             recheck: self.recheck(body),
             kubeconfig: self.kubeconfig(),
         };
@@ -86,7 +85,7 @@ impl Share<'_> {
             executor: core.registry.clone(),
             world: self.world.clone(),
         };
-        vec![standing.child(), neighbours.child(), remember.child(), liveness.child()]
+        vec![renewal, standing.child(), neighbours.child(), remember.child(), liveness.child()]
     }
 
     /// The authority, on the node that has its key.
@@ -108,6 +107,23 @@ impl Share<'_> {
         let office = Office::new(identity.clone(), body.live.clone(), doors, self.terms());
         body.mesh.exports().serve::<AuthorityCalls>(AuthorityCalls::ACTOR, office.clone());
         Some(office)
+    }
+
+    /// The node's certificate renews itself: signed here where the authority's key is, else by whoever has it.
+    fn renewal(&self, body: &Body, identity: &Arc<Mutex<Identity>>, desk: Desk) -> Child {
+        let (subject, lifetimes) = (self.place.subject.clone(), lifetimes(self.settings));
+        let signer: Arc<dyn Signer> = if identity.lock().authority().is_some() {
+            let (identity, world) = (identity.clone(), self.world.clone());
+            Arc::new(OwnAuthority { identity, subject: subject.clone(), lifetimes, world })
+        } else {
+            Arc::new(DeskSigner(desk))
+        };
+        let (live, world) = (body.live.clone(), self.world.clone());
+        let renewal = Renewal { identity: identity.clone(), live, subject, lifetimes, signer, world };
+        Task::child("identity", move || {
+            let renewal = renewal.clone();
+            async move { match renewal.run().await {} }
+        })
     }
 
     fn terms(&self) -> Terms {
