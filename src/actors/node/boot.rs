@@ -16,6 +16,9 @@ use crate::api::listen::{self, ListenConfig, Listeners, TlsMaterial};
 use crate::api::service::{Limits, Service};
 use crate::kube::schema;
 use crate::mesh::identity::{self, Identity, Subject};
+use crate::mesh::join::{self, JoinAnswer, JoinRefusal, Shut};
+use crate::mesh::quic::{self, Credentials, CredentialsError, Endpoint, Limits as PortLimits};
+use crate::model::NodeId;
 use crate::runtime::containerd::{Containerd, ContainerdOptions};
 use crate::runtime::embedded::{Embedded, EmbeddedOptions};
 use crate::runtime::hollow::{Hollow, HollowNetwork, Machine, MachineOptions, MemoryLogs};
@@ -62,6 +65,9 @@ pub enum Error {
     /// Listeners.
     #[error("the API cannot be served")]
     Listen(#[from] listen::Error),
+    /// The port of the mesh.
+    #[error("the mesh has no port")]
+    Port(#[from] quic::BindError),
     /// Files.
     #[error("the data directory cannot be used")]
     Io(#[from] std::io::Error),
@@ -91,8 +97,13 @@ pub async fn start(settings: &NodeSettings) -> Result<Node, Error> {
         key_pem: identity.server().key_pem.clone().into(),
         client_ca_pem: identity.authority_pem().into(),
     };
-    let config = ListenConfig { address: settings.listen, connections: MAX_CONNECTIONS, http3: true };
+    let config = ListenConfig { address: settings.listen, connections: MAX_CONNECTIONS };
     let listeners = listen::bind(&config, &material).await?;
+    let port = Endpoint::bind(listeners.address(), Arc::new(Alone(identity.clone())), PortLimits::default())?;
+    let listeners = match port.http3() {
+        Some(connections) => listeners.with_http3(connections),
+        None => listeners,
+    };
     // The first write needs the shapes of all types: compiled while the disk and the machine answer.
     drop(tokio::task::spawn_blocking(|| schema::knows("")));
     let (store, ground) = futures::try_join!(open_store(settings, &world), ground(settings, &world))?;
@@ -113,7 +124,37 @@ pub async fn start(settings: &NodeSettings) -> Result<Node, Error> {
         store,
         world,
     };
-    Ok(Node::assemble(parts, |service| vec![serve(listeners, service), toolbox]).await?)
+    Ok(Node::assemble(parts, |service| vec![serve(listeners, service), take(port), toolbox]).await?)
+}
+
+/// The identity of a node that has no peers.
+struct Alone(Identity);
+
+impl Credentials for Alone {
+    fn server(&self, alpn: &[&[u8]]) -> Result<rustls::ServerConfig, CredentialsError> {
+        Ok(self.0.server_config(alpn)?)
+    }
+
+    fn client(&self, alpn: &[&[u8]]) -> Result<rustls::ClientConfig, CredentialsError> {
+        Ok(self.0.client_config(self.0.node(), alpn)?)
+    }
+
+    fn peer(&self, _: &[rustls_pki_types::CertificateDer<'_>]) -> Result<NodeId, String> {
+        Err("this node has no peers".into())
+    }
+}
+
+/// What comes in over UDP, as a child.
+fn take(port: Endpoint) -> Child {
+    let refusal = JoinAnswer::Refused { reason: JoinRefusal::NoQuorum };
+    let door = Arc::new(Shut(join::encode(&refusal).unwrap_or_default().into()));
+    Task::child("port", move || {
+        let (port, door) = (port.clone(), door.clone());
+        async move {
+            port.run(door).await;
+            Ok(())
+        }
+    })
 }
 
 fn world() -> World {

@@ -31,9 +31,6 @@ pub enum Error {
     /// The authority cannot be used.
     #[error("the authority of client certificates cannot be used: {0}")]
     Authority(#[from] rustls::server::VerifierBuilderError),
-    /// The cipher suites lack what QUIC needs.
-    #[error("the cipher suites do not allow QUIC")]
-    Quic,
 }
 
 /// A configuration that asks for a client certificate but takes connections without one.
