@@ -109,6 +109,14 @@ pub fn request(subject: &Subject) -> Result<(String, String), Error> {
     Ok((key.serialize_pem(), params.serialize_request(&key)?.pem()?))
 }
 
+/// A new key and a signing request for a user's certificate: key and request, both PEM.
+pub fn client_request(user: &str, group: &str) -> Result<(String, String), Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = distinguished(user, group);
+    Ok((key.serialize_pem(), params.serialize_request(&key)?.pem()?))
+}
+
 /// A cluster's authority with its key: it signs.
 #[derive(Clone)]
 pub struct Authority {
