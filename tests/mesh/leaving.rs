@@ -1,0 +1,83 @@
+//! Leaving for good: nobody talks to a node that left or was removed, whatever it still has.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::harness::{Machine, PATIENCE, Segment, holds, wait_until};
+
+/// How long a node's process may take to leave.
+const LEAVES: Duration = Duration::from_secs(15);
+/// How long a removed node tries to come back.
+const TRIES: Duration = Duration::from_secs(8);
+
+#[test]
+fn a_node_that_left_is_gone_and_what_it_kept_opens_nothing() {
+    let segment = Segment::new();
+    let a = Machine::found(&segment, "a", "hollow");
+    let token = a.token(&[]);
+    let mut b = Machine::joined(&segment, "b", "hollow", &a, &token);
+    let mut c = Machine::joined(&segment, "c", "hollow", &a, &token);
+    let copy = segment.dir().join("copy");
+    c.copy_data(&copy);
+
+    c.leave().unwrap_or_else(|error| panic!("shoal leave: {error}\n{}", c.log()));
+    assert!(c.wait_end(LEAVES).success(), "the process ends well:\n{}", c.log());
+    for api in [&a, &b] {
+        wait_until("it is gone", LEAVES, || is_gone("c", api));
+    }
+    let said = c.refused(&[], LEAVES);
+    assert!(said.contains("has left"), "{said}");
+
+    a_copy_of_its_data_opens_nothing(&a, &mut c, &copy);
+    a.shoal(&["leave", "b"]);
+    wait_until("the removed one is gone", LEAVES, || is_gone("b", &a));
+    holds("it stays gone, though its process may run on", TRIES, || is_gone("b", &a));
+    let ghost = a.try_shoal(&["leave", "ghost"]).expect_err("there is no such node");
+    assert!(ghost.contains("NotFound"), "{ghost}");
+    b.kill_9_if_it_runs();
+}
+
+fn is_gone(node: &str, api: &Machine) -> Result<(), String> {
+    let (members, nodes) = (api.members()?, api.nodes()?);
+    if members.contains_key(node) || nodes.iter().any(|one| one == node) {
+        return Err(format!("{} sees {members:?} and {nodes:?}", api.name));
+    }
+    Ok(())
+}
+
+fn a_copy_of_its_data_opens_nothing(a: &Machine, c: &mut Machine, copy: &Path) {
+    for (certificate, key) in credentials(&copy.join("pki")) {
+        let mut curl = c.command("curl");
+        curl.args(["-sSk", "--fail", "--max-time", "5", "--cert"]).arg(&certificate).arg("--key").arg(&key);
+        let answer = curl.arg(format!("https://{}/api/v1/nodes", a.at())).output().expect("curl is installed");
+        assert!(!answer.status.success(), "{} is still taken", certificate.display());
+    }
+    let own = std::mem::replace(&mut c.data, copy.to_path_buf());
+    c.up(&[]);
+    holds("the copy stays out", TRIES, || is_gone("c", a));
+    c.kill_9_if_it_runs();
+    c.data = own;
+}
+
+/// Certificates with their keys, the administrator's and the authority's apart.
+fn credentials(pki: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let files = std::fs::read_dir(pki).expect("the node's keys").filter_map(|entry| Some(entry.ok()?.path()));
+    let found: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "crt"))
+        .map(|path| (path.clone(), path.with_extension("key")))
+        .filter(|(path, key)| key.exists() && !path.ends_with("ca.crt") && !path.ends_with("admin.crt"))
+        .collect();
+    assert!(!found.is_empty(), "a member has a certificate in {}", pki.display());
+    found
+}
+
+#[test]
+fn the_only_voter_cannot_leave_the_others_alone() {
+    let segment = Segment::new();
+    let a = Machine::found(&segment, "a", "hollow");
+    let token = a.token(&[]);
+    let b = Machine::joined(&segment, "b", "hollow", &a, &token);
+    let refusal = a.leave().expect_err("it has the only copy that counts");
+    assert!(refusal.contains("voter"), "{refusal}");
+    wait_until("nothing has changed", PATIENCE, || b.sees(&[("a", "alive"), ("b", "alive")]));
+}
