@@ -10,6 +10,7 @@ pub mod segment;
 pub use machine::Machine;
 pub use segment::Segment;
 
+use std::net::UdpSocket;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -44,4 +45,33 @@ pub fn holds(what: &str, time: Duration, mut ask: impl FnMut() -> Result<(), Str
 /// `Ok` where two values are the same, else both of them.
 pub fn same<T: PartialEq + std::fmt::Debug>(found: T, wanted: T) -> Result<(), String> {
     if found == wanted { Ok(()) } else { Err(format!("{found:?} is not {wanted:?}")) }
+}
+
+/// What the tests of cuts stand on: a cut loses what it says, in the direction that it says, until it is healed.
+#[test]
+fn a_cut_loses_one_direction_only() {
+    let segment = Segment::new();
+    let one = Machine::new(&segment, "one", "hollow");
+    let two = Machine::new(&segment, "two", "hollow");
+    assert_eq!((arrives(&one, &two), arrives(&two, &one)), (true, true));
+    two.lose_from(&one);
+    assert_eq!((arrives(&one, &two), arrives(&two, &one)), (false, true));
+    two.cut_from(&one);
+    assert_eq!((arrives(&one, &two), arrives(&two, &one)), (false, false));
+    [&one, &two].iter().for_each(|machine| machine.heal());
+    assert_eq!((arrives(&one, &two), arrives(&two, &one)), (true, true));
+}
+
+/// Whether a datagram gets from one machine to another.
+fn arrives(from: &Machine, to: &Machine) -> bool {
+    let (socket, at) = to.inside(|| {
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+        let port = socket.local_addr().expect("an address").port();
+        (socket, port)
+    });
+    let target = (to.ip, at);
+    from.inside(move || UdpSocket::bind("0.0.0.0:0")?.send_to(b"x", target)).expect("a way there");
+    // Both namespaces are on this host: what comes comes at once.
+    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+    socket.recv(&mut [0; 8]).is_ok()
 }

@@ -19,6 +19,9 @@ fn a_node_that_left_is_gone_and_what_it_kept_opens_nothing() {
     let mut c = Machine::joined(&segment, "c", "hollow", &a, &token);
     let copy = segment.dir().join("copy");
     c.copy_data(&copy);
+    for (certificate, key) in credentials(&copy.join("pki")) {
+        assert!(opens(&c, &a, &certificate, &key), "{} is good while c is a member", certificate.display());
+    }
 
     c.leave().unwrap_or_else(|error| panic!("shoal leave: {error}\n{}", c.log()));
     assert!(c.wait_end(LEAVES).success(), "the process ends well:\n{}", c.log());
@@ -47,10 +50,7 @@ fn is_gone(node: &str, api: &Machine) -> Result<(), String> {
 
 fn a_copy_of_its_data_opens_nothing(a: &Machine, c: &mut Machine, copy: &Path) {
     for (certificate, key) in credentials(&copy.join("pki")) {
-        let mut curl = c.command("curl");
-        curl.args(["-sSk", "--fail", "--max-time", "5", "--cert"]).arg(&certificate).arg("--key").arg(&key);
-        let answer = curl.arg(format!("https://{}/api/v1/nodes", a.at())).output().expect("curl is installed");
-        assert!(!answer.status.success(), "{} is still taken", certificate.display());
+        assert!(!opens(c, a, &certificate, &key), "{} is still taken", certificate.display());
     }
     let own = std::mem::replace(&mut c.data, copy.to_path_buf());
     c.up(&[]);
@@ -59,14 +59,19 @@ fn a_copy_of_its_data_opens_nothing(a: &Machine, c: &mut Machine, copy: &Path) {
     c.data = own;
 }
 
-/// Certificates with their keys, the administrator's and the authority's apart.
+/// Whether the API of `to` lets in who shows this certificate.
+fn opens(from: &Machine, to: &Machine, certificate: &Path, key: &Path) -> bool {
+    let mut curl = from.command("curl");
+    curl.args(["-sk", "--fail", "--max-time", "5", "--output", "/dev/null", "--cert"]).arg(certificate);
+    curl.arg("--key").arg(key).arg(format!("https://{}/api/v1/nodes", to.at()));
+    curl.status().expect("curl is installed").success()
+}
+
+/// The node's own certificates with their keys, which may stand in one file.
 fn credentials(pki: &Path) -> Vec<(PathBuf, PathBuf)> {
-    let files = std::fs::read_dir(pki).expect("the node's keys").filter_map(|entry| Some(entry.ok()?.path()));
-    let found: Vec<_> = files
-        .filter(|path| path.extension().is_some_and(|extension| extension == "crt"))
-        .map(|path| (path.clone(), path.with_extension("key")))
-        .filter(|(path, key)| key.exists() && !path.ends_with("ca.crt") && !path.ends_with("admin.crt"))
-        .collect();
+    let pairs = [("node.pem", "node.pem"), ("node.crt", "node.key"), ("server.crt", "server.key")];
+    let paths = pairs.map(|(certificate, key)| (pki.join(certificate), pki.join(key)));
+    let found: Vec<_> = paths.into_iter().filter(|(certificate, _)| certificate.exists()).collect();
     assert!(!found.is_empty(), "a member has a certificate in {}", pki.display());
     found
 }

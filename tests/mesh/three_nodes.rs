@@ -35,7 +35,9 @@ fn three_commands_make_a_cluster_that_outlives_the_death_of_a_node() {
     let pods = a_deployment_spreads(&a);
     a_pod_reaches_all_others_under_its_own_address(&a, &pods);
     std::thread::scope(|scope| {
-        [&a, &b, &c].map(|api| scope.spawn(|| logs_and_exec_work(api, &pods)));
+        for api in [&a, &b, &c] {
+            scope.spawn(|| logs_and_exec_work(api, &pods));
+        }
     });
     let containers = containers_of(&a, "c");
     let first = dies_and_comes_back(&a, &b, &mut c, "first");
