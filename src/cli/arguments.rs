@@ -66,16 +66,16 @@ pub enum Command {
 #[derive(Debug, Clone, Default, Args)]
 pub struct ClientFlags {
     /// Kubeconfig file [default: $KUBECONFIG, the node's own, ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Data directory of the node whose admin.kubeconfig is used
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Ask the API there, e.g. of another node [default: the kubeconfig's]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     pub server: Option<http::Uri>,
     /// Namespace [default: the kubeconfig's]
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 }
 

@@ -79,7 +79,7 @@ fn check_id(id: &str) -> Result<(), Failure> {
     if !id.is_empty() && !id.contains('.') && id.len() <= 128 && id.chars().all(plain) {
         return Ok(());
     }
-    Err(Failure::usage("this is no id of a token; `shoal token list` prints them (the second part after `shoal1.`)"))
+    Err(Failure::usage("this is no id of a token; `shoal token list` prints them"))
 }
 
 /// Checks the form of a token, and gives it without blanks around it; nothing is sent anywhere for it.
@@ -96,7 +96,7 @@ pub fn check(token: &str) -> Result<String, Failure> {
     }
     Err(Failure::usage(
         "the token is incomplete or not one of Shoal's: copy the whole line that `shoal token create` prints \
-         (shoal1.FINGERPRINT.ID.SECRET)",
+         (shoal1.FINGERPRINT.ID.SECRET.CHECK)",
     ))
 }
 

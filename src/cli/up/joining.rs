@@ -10,8 +10,8 @@ use crate::cli::token;
 
 /// Bytes of a token's file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
-/// In the data directory of every node that belongs to a cluster.
-const AUTHORITY: &str = "pki/ca.crt";
+/// In the data directory of a node that belongs to a cluster: its certificate, or the authority of its founder.
+const MEMBER: [&str; 2] = ["pki/node.pem", "pki/ca.crt"];
 
 /// Finds the token: the flag's, else the environment's, else the file's. A node that founds a cluster or is a member
 /// already needs none, and none is read then.
@@ -19,7 +19,7 @@ const AUTHORITY: &str = "pki/ca.crt";
 /// # Errors
 /// Where a node is to join and the token is missing or cannot be one, or a token says that it should and no seed does.
 pub fn check(settings: &mut Settings, flag: Option<String>, environment: &[(String, String)]) -> Result<(), Failure> {
-    if settings.node.data.join(AUTHORITY).exists() {
+    if MEMBER.iter().any(|file| settings.node.data.join(file).exists()) {
         return Ok(());
     }
     let token = find(settings, flag, environment)?;
@@ -123,10 +123,12 @@ mod tests {
 
     #[test]
     fn a_member_needs_no_token_again() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("node/pki")).unwrap();
-        std::fs::write(dir.path().join("node").join(AUTHORITY), "").unwrap();
-        assert_eq!(checked(dir.path(), &[("join", "a:1")], None, None).unwrap(), "");
-        assert_eq!(checked(dir.path(), &[("token_file", "/nowhere")], None, None).unwrap(), "");
+        for file in MEMBER {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(dir.path().join("node/pki")).unwrap();
+            std::fs::write(dir.path().join("node").join(file), "").unwrap();
+            assert_eq!(checked(dir.path(), &[("join", "a:1")], None, None).unwrap(), "", "{file}");
+            assert_eq!(checked(dir.path(), &[("token_file", "/nowhere")], None, None).unwrap(), "", "{file}");
+        }
     }
 }
