@@ -47,7 +47,13 @@ impl Machine {
     ///
     /// # Errors
     /// [`Error::Damaged`] where it does not decode or the log is behind it; [`Error::Disk`].
-    pub fn load(mut table: Box<dyn Table>, shared: Arc<Shared>, log: LogStore, driver: Driver) -> Result<Self, Error> {
+    pub fn load(
+        mut table: Box<dyn Table>,
+        shared: Arc<Shared>,
+        log: LogStore,
+        driver: Driver,
+        own: u64,
+    ) -> Result<Self, Error> {
         let image = table.load()?.unwrap_or_default();
         let applied = if image.consensus.is_empty() {
             Applied::default()
@@ -55,7 +61,7 @@ impl Machine {
             let damaged = |_| Error::Damaged("the state's consensus part is not readable".into());
             rmp_serde::from_slice(&image.consensus).map_err(damaged)?
         };
-        check_log_reaches(&applied, &shared)?;
+        check_log_reaches(&applied, &shared, own)?;
         let state = Mvcc::from_image(&image);
         let revision = state.applied();
         Ok(Self {
@@ -84,12 +90,7 @@ impl Machine {
         if mutant("answer-before-durable") {
             return Ok(());
         }
-        let mut durable = self.shared.durable.subscribe();
-        let reached = durable.wait_for(|durable| durable.next > index || durable.failed.is_some()).await;
-        match reached {
-            Ok(durable) if durable.next > index => Ok(()),
-            _ => Err(io::Error::other("the entry will not become durable")),
-        }
+        self.log.durable(index).await
     }
 
     fn image(&self) -> Result<(Image, Applied), Error> {
@@ -101,15 +102,16 @@ impl Machine {
     }
 
     /// Persists the state, so that the snapshot that raft asks for next needs no disk: a full disk must not end raft.
-    /// Gives the image's size in bytes.
+    /// Gives the last entry in it and its size in bytes.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`]; the last persisted state is still there.
-    pub async fn prepare(&self) -> Result<u64, Error> {
+    pub async fn prepare(&self) -> Result<(Option<LogId>, u64), Error> {
         let (image, applied) = self.image()?;
+        let last = applied.last;
         let (image, bytes) = self.persist(image).await?;
         *self.prepared.lock() = Some(snapshot(image, applied));
-        Ok(bytes)
+        Ok((last, bytes))
     }
 
     async fn persist(&self, image: Image) -> Result<(Image, u64), Error> {
@@ -126,13 +128,14 @@ impl Machine {
     }
 }
 
-/// A single voter persists only what its log held: a log that ends before is not the one that belongs to the state.
-fn check_log_reaches(applied: &Applied, shared: &Shared) -> Result<(), Error> {
+/// A single voter persists only what its log held: a log that ends before is not the one that belongs to the state. Another
+/// replica may have been given the state and have lost its power before it noted that in the log.
+fn check_log_reaches(applied: &Applied, shared: &Shared, own: u64) -> Result<(), Error> {
     let index = shared.index.lock();
     let reached =
         index.last().into_iter().chain(index.purged.as_ref().map(|(place, _)| *place)).map(|place| place.index);
     let behind = applied.last.map(|last| last.index) > reached.max();
-    if behind && applied.membership.voter_ids().count() <= 1 {
+    if behind && applied.membership.voter_ids().all(|voter| voter == own) {
         return Err(Error::Damaged(format!(
             "{}: the log ends before the state was persisted; a segment is missing. Nothing was lost by this start. \
              Restore the data directory from a copy, or move it away to start empty",
@@ -177,9 +180,7 @@ impl RaftStateMachine<Types> for Machine {
         let replies = {
             let mut state = self.state.write();
             let mut applied = self.applied.lock();
-            let replies = entries.iter().map(|entry| apply_one(&mut state, &mut applied, entry)).collect();
-            self.log.set_voters(applied.membership.voter_ids().count());
-            replies
+            entries.iter().map(|entry| apply_one(&mut state, &mut applied, entry)).collect()
         };
         self.revision.send_replace(revision_of(&last));
         Ok(replies)
