@@ -3,6 +3,7 @@
 //! Rooms: `boot` makes the real parts from the settings; `remembered` a node's place in its cluster.
 
 pub mod boot;
+pub mod joining;
 pub mod remembered;
 
 use std::net::SocketAddr;

@@ -253,11 +253,6 @@ impl Store {
         self.inner.consensus.snapshot(KEPT_FOR_OTHERS).await.map(drop)
     }
 
-    /// Whether this node leads.
-    pub fn leads(&self) -> bool {
-        self.inner.consensus.leads()
-    }
-
     /// Figures of now.
     pub fn stats(&self) -> Stats {
         let state = self.inner.state.read();

@@ -198,7 +198,7 @@ async fn open_store(settings: &NodeSettings, place: &Place, peers: MeshPeers, wo
         ..StoreOptions::new(dir.clone(), settings.name.clone())
     };
     let failed = |source| Error::Store { dir: dir.display().to_string(), source };
-    Store::open(options, Arc::new(peers), world.clone()).await.map_err(failed)
+    Store::open_with(options, Arc::new(peers), world.clone()).await.map_err(failed)
 }
 
 fn agent(settings: &NodeSettings, place: &Place) -> AgentSettings {
