@@ -4,7 +4,7 @@
 //! Rooms: `admission` one join from its request to its answer; `rotation` one authority after the other.
 
 mod admission;
-mod rotation;
+pub mod rotation;
 
 use std::sync::Arc;
 use std::time::Duration;

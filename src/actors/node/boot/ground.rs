@@ -52,7 +52,7 @@ pub async fn ground(settings: &NodeSettings, pod_cidr: Cidr, world: &World) -> R
         return Ok(Ground {
             runtime: Hollow::new(machine.clone()),
             network: HollowNetwork::new(machine.clone()),
-            routes: Arc::new(HollowRoutes::default()),
+            routes: Arc::new(HollowRoutes::new(network_options(settings, pod_cidr).routes().ground)),
             volumes: HollowVolumes::new(),
             prober: HollowProber::new(),
             logs: MemoryLogs::new(machine),
