@@ -81,7 +81,8 @@ impl Kernel {
         }
         let Some(index) = interface(&route) else { return Ok(Way::Nowhere) };
         let (mtu, neighbours) = self.link(links, index).await?;
-        let router = |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_));
+        let router =
+            |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_));
         let routed = route.attributes.iter().any(router) || !neighbours;
         Ok(if routed { Way::Routed { mtu } } else { Way::Link { index, mtu } })
     }
@@ -104,8 +105,7 @@ impl Kernel {
             return Err(Error::System(format!("{name} is no VXLAN device; choose another name with network.bridge")));
         }
         let up = device.header.flags.contains(LinkFlags::Up);
-        let mut tunnel =
-            Tunnel { vni: 0, port: 0, mac: Mac::default(), learning: true, mtu: mtu(device), address, up };
+        let mut tunnel = Tunnel { vni: 0, port: 0, mac: Mac::default(), learning: true, mtu: mtu(device), address, up };
         for attribute in &device.attributes {
             match attribute {
                 LinkAttribute::Address(bytes) => tunnel.mac = hardware_address(bytes).unwrap_or_default(),
@@ -118,8 +118,11 @@ impl Kernel {
 
     async fn address(&self, index: u32) -> Result<Option<Ipv4Addr>, Error> {
         let question = self.host.address().get().set_link_index_filter(index);
-        let messages: Vec<_> =
-            question.execute().try_collect().await.map_err(|error| failed("list addresses of", &self.device, &error))?;
+        let messages: Vec<_> = question
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|error| failed("list addresses of", &self.device, &error))?;
         let mut attributes = messages.into_iter().flat_map(|message| message.attributes);
         Ok(attributes.find_map(|attribute| match attribute {
             AddressAttribute::Local(IpAddr::V4(address)) => Some(address),
@@ -140,8 +143,11 @@ impl Kernel {
     /// Permanent entries of a link: what the kernel found out by itself is none of ours.
     async fn entries(&self, family: AddressFamily, index: u32) -> Result<Vec<NeighbourMessage>, Error> {
         let question = self.host.neighbours().get().set_address_family(family);
-        let entries: Vec<_> =
-            question.execute().try_collect().await.map_err(|error| failed("list neighbours of", &self.device, &error))?;
+        let entries: Vec<_> = question
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|error| failed("list neighbours of", &self.device, &error))?;
         let ours = |entry: &NeighbourMessage| {
             entry.header.ifindex == index && matches!(entry.header.state, NeighbourState::Permanent)
         };
