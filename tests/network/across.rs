@@ -5,10 +5,11 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use shoal::runtime::network::PodRoutes;
 use shoal::runtime::network::bridge::{BridgeNetwork, NetworkOptions};
-use shoal::runtime::network::routes::{KernelRoutes, PeerRoute, Reason, Report, tunnel_name};
+use shoal::runtime::network::routes::{KernelRoutes, PeerRoute, Reason, Report, RouteOptions, tunnel_name};
 use shoal::runtime::{PodAddresses, PodNetwork};
 
 use super::{PATIENCE, echo_peer, inside, netns, output, pod, seen_from};
@@ -495,4 +496,38 @@ fn pods_get_through_where_another_program_forwards_nothing() {
     nodes[0].destroy();
     let left = chain(&nodes[0].space);
     assert!(!left.contains("pods of") && left.contains("counter") && left.contains("policy drop"), "{left}");
+}
+
+#[test]
+fn a_thousand_peers_are_routed_in_seconds_and_looked_over_in_less() {
+    let (_router, [node, _]) = behind_a_router("i");
+    node.space.ip("address add 192.0.15.1/20 dev eth0");
+    let (own, cluster) = ("10.128.0.0/24".parse().unwrap(), "10.128.0.0/9".parse().unwrap());
+    let options = RouteOptions::new("podnet-many", own, cluster);
+    let routes = node.within(async { KernelRoutes::start(options).unwrap() });
+    let peers = |base: [u8; 2]| -> Vec<PeerRoute> {
+        let peer = |nth: u16| {
+            let [high, low] = (nth + 1).to_be_bytes();
+            let [first, second] = base;
+            PeerRoute {
+                node: format!("node-{nth:04}"),
+                address: IpAddr::from([first, second, high + 1, low]),
+                pod_cidr: format!("10.{}.{low}.0/24", 129 + u16::from(high)).parse().unwrap(),
+            }
+        };
+        (0..1_000).map(peer).filter(|peer| !peer.address.to_string().ends_with(".255")).collect()
+    };
+    for (kind, base) in [("on a link", [192, 0]), ("beyond a router", [100, 64])] {
+        let peers = peers(base);
+        let started = Instant::now();
+        let report = node.within(routes.sync(&peers)).unwrap();
+        assert_eq!((report.direct + report.tunnelled, report.refused.len()), (peers.len(), 0), "{kind}");
+        let first = started.elapsed();
+        assert_eq!(node.within(routes.sync(&peers)).unwrap().changes, []);
+        let again = started.elapsed() - first;
+        eprintln!("{} peers {kind}: first sync {first:?}, repeated {again:?}", peers.len());
+        assert!(first < PATIENCE * 3 && again < PATIENCE, "{first:?} {again:?}");
+    }
+    node.within(routes.sync(&[])).unwrap();
+    assert_eq!(node.space.ip("route show proto 83"), "");
 }
