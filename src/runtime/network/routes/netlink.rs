@@ -24,6 +24,8 @@ use crate::runtime::network::sysctl;
 
 const ESRCH: i32 = nix::libc::ESRCH;
 const ENOENT: i32 = nix::libc::ENOENT;
+/// What a lookup says where no route or a negative one (unreachable, prohibit, blackhole) leads.
+const NO_WAY: [i32; 4] = [nix::libc::ENETUNREACH, nix::libc::EHOSTUNREACH, nix::libc::EACCES, nix::libc::EINVAL];
 /// Answers to packets that came through the device may leave over another link where only one side needs the tunnel.
 const RP_FILTER_LOOSE: &str = "2";
 
@@ -67,13 +69,11 @@ impl Kernel {
     /// The way to an address.
     pub async fn way(&self, links: &mut Links, address: Ipv4Addr) -> Result<Way, Error> {
         let question = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build();
-        let route = match self.host.route().get(question).execute().try_next().await {
-            Ok(Some(route)) => route,
-            Ok(None) => return Ok(Way::Nowhere),
-            // Each kind of negative route has a number of its own: ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL.
-            Err(rtnetlink::Error::NetlinkError(_)) => return Ok(Way::Nowhere),
-            Err(error) => return Err(failed("look up the way to", &address.to_string(), &error)),
+        let answer = match self.host.route().get(question).execute().try_next().await {
+            Err(error) if NO_WAY.contains(&code(&error)) => None,
+            answer => answer.map_err(|error| failed("look up the way to", &address.to_string(), &error))?,
         };
+        let Some(route) = answer else { return Ok(Way::Nowhere) };
         match route.header.kind {
             RouteType::Local => return Ok(Way::Here),
             RouteType::Unicast => {}
@@ -83,8 +83,8 @@ impl Kernel {
         let (mtu, neighbours) = self.link(links, index).await?;
         let router =
             |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_));
-        let routed = route.attributes.iter().any(router) || !neighbours;
-        Ok(if routed { Way::Routed { mtu } } else { Way::Link { index, mtu } })
+        let beyond = route.attributes.iter().any(router) || !neighbours;
+        Ok(if beyond { Way::Routed { mtu } } else { Way::Link { index, mtu } })
     }
 
     async fn link(&self, links: &mut Links, index: u32) -> Result<(u32, bool), Error> {
