@@ -1,5 +1,7 @@
 //! The real pod network, seen from inside pods, from the node and from outside. Needs root.
 
+mod across;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_whole_cluster_is_given_out_once_and_then_full() {
-        for (cluster, prefix, count) in [("10.244.0.0/16", 24, 256), ("10.9.8.0/22", 30, 256), ("255.255.255.0/24", 26, 4)]
+        for (cluster, prefix, count) in
+            [("10.244.0.0/16", 24, 256), ("10.9.8.0/22", 30, 256), ("255.255.255.0/24", 26, 4)]
         {
             let mut taken = BTreeSet::new();
             for nth in 0..count {
@@ -148,7 +149,8 @@ mod tests {
 
     #[test]
     fn a_range_that_holds_no_pod_or_is_wider_than_the_cluster_is_refused() {
-        for (cluster, prefix) in [("10.244.0.0/16", 15), ("10.244.0.0/16", 31), ("10.244.0.0/16", 200), ("fd00::/64", 127)]
+        for (cluster, prefix) in
+            [("10.244.0.0/16", 15), ("10.244.0.0/16", 31), ("10.244.0.0/16", 200), ("fd00::/64", 127)]
         {
             assert!(matches!(next(cluster, prefix, &[]), Err(Error::Prefix { .. })), "{cluster} {prefix}");
         }

@@ -2,6 +2,7 @@
 //! those of other nodes; their fakes are in `hollow`.
 
 pub mod bridge;
+mod firewall;
 mod ledger;
 mod link;
 pub mod routes;

@@ -1,4 +1,5 @@
-//! Text for `nft -f -`: the pod network's one table, and the changes to it. Pure but for [`apply`].
+//! Text for `nft -f -`: the pod network's one table, and the changes to it. Pure but for [`apply`]
+//! and [`chain`].
 
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -144,10 +145,7 @@ pub async fn apply(text: &str) -> Result<(), Error> {
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn();
-    let mut child = spawned.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Error::System("the program `nft` is missing: `apt install nftables`".into()),
-        _ => Error::System(format!("cannot run `nft`: {error}")),
-    })?;
+    let mut child = spawned.map_err(|error| not_run(&error))?;
     let failed = |error: std::io::Error| Error::System(format!("cannot talk to `nft`: {error}"));
     if let Some(mut input) = child.stdin.take() {
         input.write_all(text.as_bytes()).await.map_err(failed)?;
@@ -161,6 +159,28 @@ pub async fn apply(text: &str) -> Result<(), Error> {
     Err(Error::System(format!(
         "nftables refused a change ({first}); the kernel needs CONFIG_NF_TABLES and CONFIG_NFT_NAT"
     )))
+}
+
+/// The listing of a chain (family, table and name), with handles; `None` where there is none.
+///
+/// # Errors
+/// Where the program is missing.
+pub async fn chain(path: &[&str]) -> Result<Option<String>, Error> {
+    let listed = tokio::process::Command::new("nft")
+        .args(["-a", "list", "chain"])
+        .args(path)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = listed.await.map_err(|error| not_run(&error))?;
+    Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+fn not_run(error: &std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::System("the program `nft` is missing: `apt install nftables`".into()),
+        _ => Error::System(format!("cannot run `nft`: {error}")),
+    }
 }
 
 #[cfg(test)]
@@ -204,5 +224,7 @@ mod tests {
         assert!(text.starts_with("add table ip shoal\ndelete table ip shoal\ntable ip shoal {\n"), "{text}");
         assert!(text.ends_with("}\nadd element ip shoal hostports { tcp . 8080 : 10.244.0.9 . 80 }\n"), "{text}");
         assert_eq!(text.matches('{').count(), text.matches('}').count());
+        let masquerade = "ip saddr 10.244.0.0/24 ip daddr != 10.244.0.0/16 oifname != \"shoal0\" masquerade";
+        assert!(text.contains(masquerade), "{text}");
     }
 }

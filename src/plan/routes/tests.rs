@@ -93,8 +93,11 @@ fn a_bad_peer_is_refused_alone() {
 #[test]
 fn a_wide_range_cannot_take_in_two_narrow_ones() {
     let cluster = Ground { own: cidr("10.244.255.0/24"), ..ground() };
-    let told =
-        [peer("a", "10.0.0.2", "10.244.1.0/24"), peer("b", "10.0.0.3", "10.244.3.0/24"), peer("c", "10.0.0.4", "10.244.0.0/22")];
+    let told = [
+        peer("a", "10.0.0.2", "10.244.1.0/24"),
+        peer("b", "10.0.0.3", "10.244.3.0/24"),
+        peer("c", "10.0.0.4", "10.244.0.0/22"),
+    ];
     let (admitted, refused) = admit(&cluster, &Table::default(), &told);
     assert_eq!(admitted.len(), 2);
     assert_eq!(refused, [Refused { peer: told[2].clone(), reason: Reason::OverlapsPeer("a".into()) }]);
@@ -181,8 +184,10 @@ fn every_state_leads_to_every_other_and_then_to_rest() {
 
 #[test]
 fn a_changed_address_is_one_change() {
-    let found = table(&[(peer("b", "192.0.2.2", "10.244.1.0/24"), ROUTED), (peer("c", "192.0.2.3", "10.244.2.0/24"), ROUTED)]);
-    let now = table(&[(peer("b", "192.0.2.9", "10.244.1.0/24"), ROUTED), (peer("c", "192.0.2.3", "10.244.2.0/24"), ROUTED)]);
+    let found =
+        table(&[(peer("b", "192.0.2.2", "10.244.1.0/24"), ROUTED), (peer("c", "192.0.2.3", "10.244.2.0/24"), ROUTED)]);
+    let now =
+        table(&[(peer("b", "192.0.2.9", "10.244.1.0/24"), ROUTED), (peer("c", "192.0.2.3", "10.244.2.0/24"), ROUTED)]);
     let change = Change::Forward([0x0a, 0x58, 10, 244, 1, 0], Ipv4Addr::new(192, 0, 2, 9));
     assert_eq!(changes(&found, &now), [change]);
 }

@@ -37,7 +37,8 @@ impl PodRoutes for HollowRoutes {
     async fn sync(&self, peers: &[PeerRoute]) -> Result<Report, Error> {
         let mut table = self.table.lock();
         let (admitted, mut refused) = routes::admit(&self.ground, &table, peers);
-        let (wanted, unreachable) = routes::wanted(&self.ground, admitted.into_iter().map(|peer| (peer, LINK)).collect());
+        let (wanted, unreachable) =
+            routes::wanted(&self.ground, admitted.into_iter().map(|peer| (peer, LINK)).collect());
         refused.extend(unreachable);
         let changes = routes::changes(&table, &wanted);
         *table = wanted;

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use super::ledger::{Ledger, Record};
 use super::routes::{self, RouteOptions, tunnel_name};
-use super::{Cidr, PodAddresses, PodAttachment, PodNetwork, link, sysctl};
+use super::{Cidr, PodAddresses, PodAttachment, PodNetwork, firewall, link, sysctl};
 use crate::runtime::Error;
 use crate::runtime::netns::{self, Kind};
 use crate::runtime::nft::{self, Forward, Table};
@@ -82,6 +82,9 @@ impl BridgeNetwork {
         sysctl::set(&format!("net/ipv4/conf/{}/route_localnet", options.bridge), "1")?;
         let table = table(&options);
         nft::apply(&table.replace(&forwards(ledger.ports()))).await?;
+        if let Err(error) = firewall::open(&options.bridge, options.cluster_cidr).await {
+            tracing::warn!(%error, "another program's firewall may keep pods from the network");
+        }
         Ok(Self {
             gateway,
             bridge,
@@ -114,6 +117,7 @@ impl BridgeNetwork {
         outcome = outcome.and(routes::destroy(&host, &options.bridge).await);
         outcome = outcome.and(link::remove(&host, &options.bridge).await);
         outcome = outcome.and(nft::apply(&table(options).drop_all()).await);
+        outcome = outcome.and(firewall::close(&options.bridge).await);
         let _ = std::fs::remove_dir(&dir);
         outcome
     }

@@ -24,6 +24,8 @@ use crate::runtime::network::sysctl;
 
 const ESRCH: i32 = nix::libc::ESRCH;
 const ENOENT: i32 = nix::libc::ENOENT;
+/// What a lookup says where no route or a negative one (unreachable, prohibit, blackhole) leads.
+const NO_WAY: [i32; 4] = [nix::libc::ENETUNREACH, nix::libc::EHOSTUNREACH, nix::libc::EACCES, nix::libc::EINVAL];
 /// Answers to packets that came through the device may leave over another link where only one side needs the tunnel.
 const RP_FILTER_LOOSE: &str = "2";
 
@@ -67,13 +69,11 @@ impl Kernel {
     /// The way to an address.
     pub async fn way(&self, links: &mut Links, address: Ipv4Addr) -> Result<Way, Error> {
         let question = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build();
-        let route = match self.host.route().get(question).execute().try_next().await {
-            Ok(Some(route)) => route,
-            Ok(None) => return Ok(Way::Nowhere),
-            // Each kind of negative route has a number of its own: ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL.
-            Err(rtnetlink::Error::NetlinkError(_)) => return Ok(Way::Nowhere),
-            Err(error) => return Err(failed("look up the way to", &address.to_string(), &error)),
+        let answer = match self.host.route().get(question).execute().try_next().await {
+            Err(error) if NO_WAY.contains(&code(&error)) => None,
+            answer => answer.map_err(|error| failed("look up the way to", &address.to_string(), &error))?,
         };
+        let Some(route) = answer else { return Ok(Way::Nowhere) };
         match route.header.kind {
             RouteType::Local => return Ok(Way::Here),
             RouteType::Unicast => {}
@@ -81,9 +81,10 @@ impl Kernel {
         }
         let Some(index) = interface(&route) else { return Ok(Way::Nowhere) };
         let (mtu, neighbours) = self.link(links, index).await?;
-        let router = |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_));
-        let routed = route.attributes.iter().any(router) || !neighbours;
-        Ok(if routed { Way::Routed { mtu } } else { Way::Link { index, mtu } })
+        let router =
+            |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::Gateway(_) | RouteAttribute::Via(_));
+        let beyond = route.attributes.iter().any(router) || !neighbours;
+        Ok(if beyond { Way::Routed { mtu } } else { Way::Link { index, mtu } })
     }
 
     async fn link(&self, links: &mut Links, index: u32) -> Result<(u32, bool), Error> {
@@ -104,8 +105,7 @@ impl Kernel {
             return Err(Error::System(format!("{name} is no VXLAN device; choose another name with network.bridge")));
         }
         let up = device.header.flags.contains(LinkFlags::Up);
-        let mut tunnel =
-            Tunnel { vni: 0, port: 0, mac: Mac::default(), learning: true, mtu: mtu(device), address, up };
+        let mut tunnel = Tunnel { vni: 0, port: 0, mac: Mac::default(), learning: true, mtu: mtu(device), address, up };
         for attribute in &device.attributes {
             match attribute {
                 LinkAttribute::Address(bytes) => tunnel.mac = hardware_address(bytes).unwrap_or_default(),
@@ -118,8 +118,11 @@ impl Kernel {
 
     async fn address(&self, index: u32) -> Result<Option<Ipv4Addr>, Error> {
         let question = self.host.address().get().set_link_index_filter(index);
-        let messages: Vec<_> =
-            question.execute().try_collect().await.map_err(|error| failed("list addresses of", &self.device, &error))?;
+        let messages: Vec<_> = question
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|error| failed("list addresses of", &self.device, &error))?;
         let mut attributes = messages.into_iter().flat_map(|message| message.attributes);
         Ok(attributes.find_map(|attribute| match attribute {
             AddressAttribute::Local(IpAddr::V4(address)) => Some(address),
@@ -140,8 +143,11 @@ impl Kernel {
     /// Permanent entries of a link: what the kernel found out by itself is none of ours.
     async fn entries(&self, family: AddressFamily, index: u32) -> Result<Vec<NeighbourMessage>, Error> {
         let question = self.host.neighbours().get().set_address_family(family);
-        let entries: Vec<_> =
-            question.execute().try_collect().await.map_err(|error| failed("list neighbours of", &self.device, &error))?;
+        let entries: Vec<_> = question
+            .execute()
+            .try_collect()
+            .await
+            .map_err(|error| failed("list neighbours of", &self.device, &error))?;
         let ours = |entry: &NeighbourMessage| {
             entry.header.ifindex == index && matches!(entry.header.state, NeighbourState::Permanent)
         };
