@@ -119,6 +119,12 @@ impl NetworkSettings {
         let first = || format!("{}/{}", self.cluster_cidr.network(), self.node_prefix).parse();
         self.pod_cidr.or_else(|| first().ok()).unwrap_or(self.cluster_cidr)
     }
+
+    /// Pod addresses of the cluster as a node with the range `own` sees them: those of the settings, or, where the
+    /// settings put the node elsewhere, its own alone.
+    pub fn cluster_range(&self, own: Cidr) -> Cidr {
+        if self.cluster_cidr.contains(own.network()) { self.cluster_cidr } else { own }
+    }
 }
 
 /// Store of the node.

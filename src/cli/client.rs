@@ -43,6 +43,8 @@ impl Session {
         let mut config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
             .await
             .map_err(|error| Failure::from(error).context(&format!("cannot use {}", path.display())))?;
+        // A command that made something must not make it twice, and a person rather reads what is wrong than waits.
+        config.default_retry = false;
         if let Some(server) = &flags.server {
             config.cluster_url = server.clone();
         }

@@ -46,7 +46,12 @@ async fn serve(settings: NodeSettings, run: &Path) -> Result<(), Failure> {
     let kubeconfig = settings.data.join("admin.kubeconfig");
     let (name, data) = (settings.name.clone(), settings.data.clone());
     eprintln!("shoal {}: starting node {name} (data in {})", env!("CARGO_PKG_VERSION"), settings.data.display());
-    let node = node::start(settings).await?;
+    // A start may wait long, for a seed that does not answer: it can be given up.
+    let node = tokio::select! {
+        node = node::start(settings) => node?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let socket = control::bind(run)?;
     let control = control::serve(&socket, &node);
     tokio::pin!(control);

@@ -3,6 +3,7 @@
 use super::harness::{Machine, PATIENCE, Segment, wait_until};
 
 #[test]
+#[allow(clippy::many_single_char_names, reason = "they are the nodes' names")]
 fn nodes_join_through_any_member_and_need_no_seed_afterwards() {
     let segment = Segment::new();
     let a = Machine::found(&segment, "a", "hollow");

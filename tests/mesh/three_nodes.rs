@@ -149,17 +149,18 @@ fn dies_and_comes_back(a: &Machine, b: &Machine, c: &mut Machine, turn: &str) ->
     c.kill_9();
     let took = watch.wait("the node is not Ready", |ready| ready != "True") - killed;
     println!("a killed node was shown as not Ready after {took:?}");
-    a_pod_runs_on_b(a, b, &format!("meanwhile-{turn}"));
+    a_pod_runs_on(a, b, &format!("meanwhile-{turn}"));
     c.up(&[]);
     c.wait_ready();
     wait_until("the others see it again", PATIENCE, || b.sees_ready("c", true));
     took
 }
 
-fn a_pod_runs_on_b(a: &Machine, b: &Machine, name: &str) {
+fn a_pod_runs_on(a: &Machine, b: &Machine, name: &str) {
     a.apply(&format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  nodeName: b\n  terminationGracePeriodSeconds: 1\n  \
-         containers:\n  - {{name: main, image: \"shoal.local/toolbox:latest\", imagePullPolicy: IfNotPresent, args: [http-echo]}}\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  nodeName: {}\n  terminationGracePeriodSeconds: 1\n  \
+         containers:\n  - {{name: main, image: \"shoal.local/toolbox:latest\", imagePullPolicy: IfNotPresent, args: [http-echo]}}\n",
+        b.name
     ));
     wait_until("the pod's log is served", PATIENCE, || {
         let log = a.try_kubectl(&["logs", name])?;

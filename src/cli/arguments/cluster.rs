@@ -82,7 +82,7 @@ pub struct JoinFlags {
     /// Join the cluster of the node there; several may be named, one that answers is enough (repeatable)
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub join: Vec<String>,
-    /// What `shoal token create` printed; others on this machine see it, unlike SHOAL_TOKEN and --token-file
+    /// What `shoal token create` printed; others on this machine see it, unlike `SHOAL_TOKEN` and --token-file
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]
     pub token: Option<String>,
     /// File that the token stands in

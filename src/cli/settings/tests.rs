@@ -135,6 +135,9 @@ fn without_a_range_of_its_own_a_node_has_the_first_of_the_clusters() {
     assert_eq!(own(""), "10.244.0.0/24");
     assert_eq!(own("[network]\ncluster_cidr = \"10.32.0.0/12\"\nnode_prefix = 22"), "10.32.0.0/22");
     assert_eq!(own("[network]\npod_cidr = \"10.7.0.0/26\""), "10.7.0.0/26");
+    let network = load("", &[], &[]).unwrap().node.network;
+    let cluster = |own: &str| network.cluster_range(own.parse().unwrap()).to_string();
+    assert_eq!((cluster("10.244.3.0/24"), cluster("10.7.0.0/26")), ("10.244.0.0/16".into(), "10.7.0.0/26".into()));
 }
 
 #[test]

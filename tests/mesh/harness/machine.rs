@@ -304,7 +304,7 @@ impl Machine {
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
 
-    /// Copies the node's data directory.
+    /// Copies the data directory of a hollow node; pins of real pods cannot be copied.
     pub fn copy_data(&self, to: &Path) {
         bounded(Command::new("cp").arg("-a").arg(&self.data).arg(to), ANSWER).expect("the data can be copied");
     }

@@ -50,14 +50,9 @@ impl Segment {
         segment
     }
 
-    /// The segment's address with this last part.
+    /// The segment's address with this last part; no machine is given one above 200.
     pub fn address(&self, last: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, self.nth, last)
-    }
-
-    /// An address that no machine has or gets.
-    pub fn unused(&self) -> Ipv4Addr {
-        self.address(250)
     }
 
     /// Files of the test.
