@@ -47,7 +47,8 @@ async fn another_voter_leads_when_the_leader_dies_and_no_acknowledged_write_is_l
             net.take(&format!("n{node}"));
             disks[at].crash(&mut rng);
             let died = tokio::time::Instant::now();
-            let others: Vec<Store> = stores.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, s)| s.clone()).collect();
+            let others: Vec<Store> =
+                stores.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, s)| s.clone()).collect();
             eventually("another leads", || leader_of(&others).is_some()).await;
             assert!(died.elapsed() < Duration::from_secs(3), "seed {seed}: {:?}", died.elapsed());
             let made = others[0].commit(put(&format!("{life}-after"), Expect::Absent)).await.unwrap();
