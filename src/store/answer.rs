@@ -4,10 +4,10 @@ use openraft::Snapshot;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::time::{Instant, timeout};
 
+use super::Store;
 use super::raft::peers::{PeerAnswer, PeerRequest};
 use super::raft::transfer::{Chunk, Taken};
 use super::raft::{LEASE, LogId, Standing, Types};
-use super::Store;
 
 impl Store {
     /// Answers `request`, which node `from` sent; whoever carries it has made sure of that name. Bounded in time by the local

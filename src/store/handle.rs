@@ -33,9 +33,6 @@ const REMIND_AFTER: Duration = Duration::from_millis(200);
 /// Bytes that one operation is counted with beside its value.
 const OP_OVERHEAD: usize = 256;
 
-/// Bytes of log that are kept for other replicas, which are then spared a whole snapshot.
-pub(super) const KEPT_FOR_OTHERS: u64 = 16 * 1024 * 1024;
-
 /// A handle on the local replica. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -53,6 +50,8 @@ pub(super) struct Inner {
     pub commits: Semaphore,
     pub bytes: Semaphore,
     pub raft_id: u64,
+    /// Bytes of log kept for other replicas, which are then spared a whole snapshot.
+    pub kept_for_others: u64,
     pub forward: Forward,
     pub receiver: Receiver,
     pub reads: Rounds,
@@ -250,7 +249,7 @@ impl Store {
     /// See [`Error`].
     pub async fn snapshot(&self) -> Result<(), Error> {
         self.check_alive()?;
-        self.inner.consensus.snapshot(KEPT_FOR_OTHERS).await.map(drop)
+        self.inner.consensus.snapshot(self.inner.kept_for_others).await.map(drop)
     }
 
     /// Figures of now.

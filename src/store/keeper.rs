@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Error;
-use super::handle::{Inner, KEPT_FOR_OTHERS};
+use super::handle::Inner;
 use super::mvcc::Mvcc;
 use super::open::StoreOptions;
 use super::raft::{Command, Consensus};
@@ -92,7 +92,7 @@ impl Keeper {
         let due = self.options.snapshot_bytes.max(self.state_bytes);
         let full = self.shared.space.lock().full && bytes > self.kept_bytes + self.options.segment_bytes;
         if bytes > self.kept_bytes + due || full {
-            match self.consensus.snapshot(KEPT_FOR_OTHERS).await {
+            match self.consensus.snapshot(self.options.segment_bytes).await {
                 Ok(state) => (self.kept_bytes, self.state_bytes) = (bytes, state),
                 Err(error) => tracing::warn!(%error, "the state could not be persisted; the log is kept"),
             }

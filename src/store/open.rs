@@ -161,6 +161,7 @@ fn assemble(
         commits: Semaphore::new(COMMITS),
         bytes: Semaphore::new(COMMIT_BYTES),
         raft_id: options.raft_id,
+        kept_for_others: options.segment_bytes,
         forward,
         receiver: Receiver::default(),
         reads: Rounds::default(),

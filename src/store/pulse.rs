@@ -124,7 +124,10 @@ impl Pulse {
         let began = Instant::now();
         let heard = self.forward.heard.at();
         sleep_until(heard.map_or(began, |heard| heard.max(began)) + patience).await;
-        if self.forward.heard.at() == heard && self.forward.consensus.standing() == Standing::Voter && self.canvass().await {
+        if self.forward.heard.at() == heard
+            && self.forward.consensus.standing() == Standing::Voter
+            && self.canvass().await
+        {
             self.forward.consensus.elect().await;
         }
     }

@@ -40,7 +40,10 @@ fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<u64>, Error> {
     let read = file.read_at(0, &mut bytes).map_err(|error| disk_error(&error))?;
     let [number @ .., a, b, c, d] = bytes;
     if read != bytes.len() || u32::from_le_bytes([a, b, c, d]) != crc32fast::hash(&number) {
-        return Err(Error::Damaged(format!("{}: the replica's number is not readable. Nothing was changed", path.display())));
+        return Err(Error::Damaged(format!(
+            "{}: the replica's number is not readable. Nothing was changed",
+            path.display()
+        )));
     }
     Ok(Some(u64::from_le_bytes(number)))
 }

@@ -28,13 +28,19 @@ struct Applied {
     membership: Membership,
 }
 
+/// The table, and the revision that it holds.
+struct Kept {
+    table: Box<dyn Table>,
+    revision: Revision,
+}
+
 /// The state machine. Clones share it; only openraft's copy applies.
 #[derive(Clone)]
 pub struct Machine {
     state: Arc<RwLock<Mvcc>>,
     applied: Arc<Mutex<Applied>>,
     revision: Arc<watch::Sender<Revision>>,
-    table: Arc<Mutex<Box<dyn Table>>>,
+    disk: Arc<Mutex<Kept>>,
     shared: Arc<Shared>,
     log: LogStore,
     driver: Driver,
@@ -68,7 +74,7 @@ impl Machine {
             state: Arc::new(RwLock::new(state)),
             applied: Arc::new(Mutex::new(applied)),
             revision: Arc::new(watch::Sender::new(revision)),
-            table: Arc::new(Mutex::new(table)),
+            disk: Arc::new(Mutex::new(Kept { table, revision })),
             shared,
             log,
             driver,
@@ -114,9 +120,19 @@ impl Machine {
         Ok((last, bytes))
     }
 
+    /// Makes `image` durable, unless a newer one is already: a leader may have sent one meanwhile, and what its log covers
+    /// is dropped.
     async fn persist(&self, image: Image) -> Result<(Image, u64), Error> {
-        let table = self.table.clone();
-        let write = move || table.lock().persist(&image).map(|bytes| (image, bytes));
+        let disk = self.disk.clone();
+        let write = move || {
+            let mut kept = disk.lock();
+            if image.applied < kept.revision {
+                return Ok((image, 0));
+            }
+            let bytes = kept.table.persist(&image)?;
+            kept.revision = image.applied;
+            Ok((image, bytes))
+        };
         match self.driver {
             Driver::Thread => tokio::task::spawn_blocking(write).await.map_err(|_| Error::Unavailable)?,
             Driver::Task => {
@@ -198,10 +214,14 @@ impl RaftStateMachine<Types> for Machine {
         let applied: Applied =
             rmp_serde::from_slice(&image.consensus).map_err(|error| StorageIOError::read_snapshot(None, &error))?;
         let (image, _) = self.persist(*image).await.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
-        let state = Mvcc::from_image(&image);
-        let revision = state.applied();
-        *self.state.write() = state;
-        *self.applied.lock() = applied;
+        let new = Mvcc::from_image(&image);
+        let revision = new.applied();
+        {
+            // Together, as whoever makes an image reads them.
+            let mut state = self.state.write();
+            *self.applied.lock() = applied;
+            *state = new;
+        }
         self.revision.send_replace(revision);
         Ok(())
     }

@@ -85,11 +85,7 @@ pub async fn send(
     }
 }
 
-async fn deliver(
-    peers: &dyn Peers,
-    (to, target): (u64, &Peer),
-    chunk: Chunk,
-) -> io::Result<(u64, Option<Vote<u64>>)> {
+async fn deliver(peers: &dyn Peers, (to, target): (u64, &Peer), chunk: Chunk) -> io::Result<(u64, Option<Vote<u64>>)> {
     let within = if chunk.end.is_some() { INSTALL_WITHIN } else { CHUNK_WITHIN };
     let mut failed = io::Error::from(io::ErrorKind::TimedOut);
     for attempt in 1..=ATTEMPTS {
