@@ -14,7 +14,7 @@ mod pace;
 #[cfg(test)]
 mod tests;
 
-pub use exchange::{Error, EXCHANGE_TIMEOUT, JoinDoor, MAX_ANSWER, MAX_REQUEST, ServeError, Shut, ask, serve};
+pub use exchange::{EXCHANGE_TIMEOUT, Error, JoinDoor, MAX_ANSWER, MAX_REQUEST, ServeError, Shut, ask, serve};
 pub use message::{
     Admission, Capacity, DecodeError, JOIN_PROTOCOL, JoinAnswer, JoinRefusal, JoinRequest, MAX_PEERS, Network, TokenFault,
     decode, encode,

@@ -11,6 +11,9 @@ pub const MUTANTS: &[(&str, &str)] = &[
     ("no-local-health", "a node that was paused does not notice, and declares others dead at once"),
     ("suspect-is-dead", "a member is declared dead as soon as it is suspect"),
     ("forget-refute", "a node does not answer a suspicion about itself"),
+    ("retry-after-send", "a call is sent again although it may have been carried out"),
+    ("lose-call-on-disconnect", "a call whose connection ends never ends itself"),
+    ("wrong-id", "an answer goes to another call"),
 ];
 
 #[cfg(feature = "mutants")]

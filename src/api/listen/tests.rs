@@ -72,9 +72,8 @@ impl Credentials for Material {
     }
 
     fn client(&self, _: &[&[u8]]) -> Result<rustls::ClientConfig, CredentialsError> {
-        let builder =
-            rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()?;
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?;
         Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
     }
 

@@ -190,7 +190,9 @@ async fn exchange(at: SocketAddr, connection: &Connection, request: &Bytes) -> R
 fn not_connected(at: SocketAddr, error: &ConnectionError) -> Error {
     match error {
         // This side's own complaint about the other's certificate; others come as the other side's close.
-        ConnectionError::TransportError(fault) if (CRYPTO_ERROR..CRYPTO_ERROR + 256).contains(&u64::from(fault.code)) => {
+        ConnectionError::TransportError(fault)
+            if (CRYPTO_ERROR..CRYPTO_ERROR + 256).contains(&u64::from(fault.code)) =>
+        {
             Error::Foreign { at, reason: fault.reason.clone() }
         }
         ConnectionError::TimedOut | ConnectionError::Reset | ConnectionError::LocallyClosed => Error::Unreachable(at),

@@ -203,10 +203,10 @@ pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, DecodeError> {
 
 /// Reads a message; bytes after it are an error, as is what is over its bounds.
 pub fn decode<T: DeserializeOwned + Bounded>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
-    let message = T::deserialize(&mut reader).map_err(|error| DecodeError(error.to_string()))?;
+    let mut rest = bytes;
+    let message: T = rmp_serde::from_read(&mut rest).map_err(|error| DecodeError(error.to_string()))?;
     message.check()?;
-    match reader.get_ref() {
+    match rest {
         [] => Ok(message),
         rest => Err(DecodeError(format!("{} bytes too many", rest.len()))),
     }

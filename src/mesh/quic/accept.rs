@@ -137,11 +137,13 @@ async fn join(shared: &Arc<Shared>, connection: &Connection, door: &dyn JoinDoor
     let from = connection.remote_address();
     let in_pace = shared.join_pace.lock().take(Instant::now(), super::admit::network(from.ip()));
     let permit = shared.joins.try_acquire();
-    let (true, Ok(_permit)) = (in_pace, permit) else {
+    let (true, Ok(permit)) = (in_pace, permit) else {
         shared.counters.add(Event::JoinShed);
         return connection.close(code::BUSY, b"too many ask to join");
     };
-    match join::serve(connection, door).await {
+    let outcome = join::serve(connection, door).await;
+    drop(permit); // before the other side can know that its turn is over
+    match outcome {
         Ok(()) => shared.counters.add(Event::JoinAnswered),
         Err(error) => {
             shared.counters.add(Event::JoinFailed);

@@ -23,18 +23,11 @@ impl QuicFabric {
         Self { endpoint }
     }
 
-    /// Connects to whichever node of the cluster is at `at`, as for a seed whose name is not known.
-    pub async fn dial_any(&self, at: SocketAddr) -> Result<Arc<dyn Channel>, DialError> {
-        Ok(self.connect(None, at).await?)
-    }
-
     /// Looks at the certificate of every open connection again and ends those that are no longer believed; their
     /// number. Call where members are removed, certificates revoked, or authorities withdrawn.
     pub fn recheck(&self) -> usize {
         let shared = &self.endpoint.shared;
-        let refused = |channel: &&Arc<QuicChannel>| {
-            !matches!(shared.credentials.peer(channel.chain()), Ok(peer) if peer == *channel.peer())
-        };
+        let refused = |channel: &&Arc<QuicChannel>| !matches!(shared.credentials.peer(channel.chain()), Ok(peer) if peer == *channel.peer());
         let open = shared.registry.open();
         let ended = open.iter().filter(refused).inspect(|channel| {
             tracing::info!(peer = %channel.peer(), "the certificate of a connection is no longer believed");
@@ -96,6 +89,10 @@ fn failed(at: SocketAddr, error: &ConnectionError) -> DialError {
 impl Fabric for QuicFabric {
     async fn dial(&self, peer: &NodeId, at: SocketAddr) -> Result<Arc<dyn Channel>, DialError> {
         Ok(self.connect(Some(peer), at).await?)
+    }
+
+    async fn dial_any(&self, at: SocketAddr) -> Result<Arc<dyn Channel>, DialError> {
+        Ok(self.connect(None, at).await?)
     }
 
     async fn accept(&self) -> Option<Arc<dyn Channel>> {

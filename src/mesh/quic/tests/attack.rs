@@ -11,9 +11,7 @@ use super::*;
 async fn serves_a_good_peer(authority: &Arc<Authority>, port: &Port) {
     let good = Port::start(authority, "good");
     good.endpoint.rebind(UdpSocket::bind("127.0.0.77:0").unwrap()).unwrap();
-    let both = async { tokio::join!(good.fabric.dial(&NodeId("b".into()), port.at()), port.fabric.accept()) };
-    let (dialled, accepted) = tokio::time::timeout(PATIENCE, both).await.unwrap();
-    let (dialled, accepted) = (dialled.unwrap(), accepted.unwrap());
+    let (dialled, accepted) = pair(&good, port, "b").await;
     let mut stream = dialled.open().await.unwrap();
     stream.send.write_all(b"!").await.unwrap();
     let mut served = accepted.accept().await.unwrap();
@@ -26,9 +24,11 @@ async fn initials(authority: &Authority, number: usize) -> Vec<Vec<u8>> {
     let at = listener.local_addr().unwrap();
     let endpoint = client([127, 0, 0, 1], authority.stranger(ALPN_HTTP3));
     let mut found = Vec::new();
+    // Kept until the end: one that is dropped sends a packet that closes it.
+    let mut connecting = Vec::new();
     let mut buffer = vec![0; 2_048];
     for _ in 0..number {
-        let _connecting = endpoint.connect(at, ANY_NODE).unwrap();
+        connecting.push(endpoint.connect(at, ANY_NODE).unwrap());
         let size = tokio::time::timeout(PATIENCE, listener.recv(&mut buffer)).await.unwrap().unwrap();
         found.push(buffer[..size].to_vec());
     }
