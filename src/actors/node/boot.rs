@@ -15,9 +15,7 @@ use crate::api::admission::ServiceAddresses;
 use crate::api::listen::{self, ListenConfig, Listeners, Tls};
 use crate::api::service::{Limits, Service};
 use crate::kube::schema;
-use crate::mesh::identity::{
-    self, Identity, Lifetimes, LiveIdentity, OwnAuthority, Renewal, Revocations, Subject,
-};
+use crate::mesh::identity::{self, Identity, Lifetimes, LiveIdentity, OwnAuthority, Renewal, Revocations, Subject};
 use crate::runtime::containerd::{Containerd, ContainerdOptions};
 use crate::runtime::embedded::{Embedded, EmbeddedOptions};
 use crate::runtime::hollow::{Hollow, HollowNetwork, Machine, MachineOptions, MemoryLogs};
@@ -124,8 +122,7 @@ fn world() -> World {
 fn renewal(identity: Identity, live: LiveIdentity, settings: &NodeSettings, world: &World) -> Child {
     let (subject, lifetimes, world) = (subject(settings), Lifetimes::default(), world.clone());
     let identity = Arc::new(parking_lot::Mutex::new(identity));
-    let own =
-        OwnAuthority { identity: identity.clone(), subject: subject.clone(), lifetimes, world: world.clone() };
+    let own = OwnAuthority { identity: identity.clone(), subject: subject.clone(), lifetimes, world: world.clone() };
     let renewal = Renewal { identity, live, subject, lifetimes, signer: Arc::new(own), world };
     Task::child("identity", move || {
         let renewal = renewal.clone();
@@ -146,7 +143,8 @@ fn subject(settings: &NodeSettings) -> Subject {
 }
 
 fn identity(settings: &NodeSettings, world: &World) -> Result<Identity, Error> {
-    let identity = Identity::found(&settings.data.join("pki"), &subject(settings), &Lifetimes::default(), world.clock.now())?;
+    let identity =
+        Identity::found(&settings.data.join("pki"), &subject(settings), &Lifetimes::default(), world.clock.now())?;
     identity.write_admin_kubeconfig(&settings.data.join("admin.kubeconfig"), &url(settings))?;
     Ok(identity)
 }

@@ -6,8 +6,8 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::inspect::{self, Certificate};
 use super::Fingerprint;
+use super::inspect::{self, Certificate};
 use crate::model::Timestamp;
 use crate::plan::authority::{self, MAX_AUTHORITIES};
 

@@ -118,11 +118,8 @@ impl Identity {
             return Ok(None);
         }
         files::private_dir(dir)?;
-        let damaged = |file: &str, reason: String| Error::Joined {
-            path: dir.join(file),
-            directory: dir.to_path_buf(),
-            reason,
-        };
+        let damaged =
+            |file: &str, reason: String| Error::Joined { path: dir.join(file), directory: dir.to_path_buf(), reason };
         let text = files::read(&dir.join(AUTHORITIES))?.ok_or_else(|| damaged(AUTHORITIES, "it is missing".into()))?;
         let bundle = Bundle::from_pem(&text).map_err(|error| damaged(AUTHORITIES, error.to_string()))?;
         let node = stored::read_node(dir)?.ok_or_else(|| damaged(NODE, "it is missing".into()))?;

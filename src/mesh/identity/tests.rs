@@ -225,7 +225,10 @@ fn a_bundle_that_cannot_be_read_is_an_error_and_its_text_reads_back() {
     let three = two.with_trusted(more[1].certificate_pem()).unwrap();
     assert_eq!(three.with_trusted(more[2].certificate_pem()), Err(BundleError::TooMany));
     assert_eq!(Bundle::from_pem(""), Err(BundleError::Empty));
-    assert!(matches!(Bundle::from_pem(&identity.node().certificate_pem), Err(BundleError::Certificate { place: 1, .. })));
+    assert!(matches!(
+        Bundle::from_pem(&identity.node().certificate_pem),
+        Err(BundleError::Certificate { place: 1, .. })
+    ));
     let broken = one.pem().replace("BEGIN CERTIFICATE-----\nM", "BEGIN CERTIFICATE-----\nA");
     assert!(Bundle::from_pem(&broken).is_err());
     let phases = crate::plan::authority::phase(&two.picture());

@@ -39,8 +39,7 @@ fn renewal(dir: &std::path::Path, failures: u32) -> (Renewal, Arc<Flaky>) {
     let identity = Identity::found(dir, &subject, &lifetimes, NOW).unwrap();
     let live = LiveIdentity::new(&identity, Default::default(), world.clock.clone()).unwrap();
     let identity = Arc::new(Mutex::new(identity));
-    let inner =
-        OwnAuthority { identity: identity.clone(), subject: subject.clone(), lifetimes, world: world.clone() };
+    let inner = OwnAuthority { identity: identity.clone(), subject: subject.clone(), lifetimes, world: world.clone() };
     let signer = Arc::new(Flaky { inner, failures: failures.into(), asked: 0.into() });
     (Renewal { identity, live, subject, lifetimes, signer: signer.clone(), world }, signer)
 }

@@ -78,10 +78,8 @@ fn requests_that_are_broken_forged_or_too_large_are_refused() {
     let mut der = engine.decode(body).unwrap();
     let last = der.len() - 1;
     der[last] ^= 1;
-    let forged = format!(
-        "-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n",
-        engine.encode(der)
-    );
+    let forged =
+        format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", engine.encode(der));
     assert!(matches!(sign(&authority, &forged, &expected), Err(SignError::Request(_))));
     let other = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let csr = rcgen::CertificateParams::default().serialize_request(&other).unwrap().pem().unwrap();
