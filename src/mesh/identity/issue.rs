@@ -291,7 +291,7 @@ fn check_names(leaf: &Leaf, expected: &Subject) -> Result<(), SignError> {
         return Err(SignError::TooMuch("many names"));
     }
     let named = std::iter::once(&expected.node).chain(&expected.names);
-    named.filter(|name| !is_node_name(name)).map(|name| Err(SignError::Name(name.clone()))).collect()
+    named.filter(|name| !is_node_name(name)).try_for_each(|name| Err(SignError::Name(name.clone())))
 }
 
 fn client_leaf(user: &str, group: &str) -> Result<Leaf, SignError> {
