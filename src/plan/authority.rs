@@ -187,6 +187,7 @@ mod tests {
     const OLD: Fingerprint = Fingerprint([1; 32]);
     const NEW: Fingerprint = Fingerprint([2; 32]);
     const DAY: Duration = Duration::from_hours(24);
+    const BEFORE: Timestamp = Timestamp(NOW.0 - 1);
 
     fn authority(key: Fingerprint, made: Timestamp) -> Authority {
         Authority { key, made, ends: made + DAY * 3650 }
@@ -196,7 +197,12 @@ mod tests {
         (NodeId(name.into()), Holding { issuer, ends, trusts: trusts.iter().copied().collect() })
     }
 
-    fn decide(bundle: &[Authority], nodes: &[(NodeId, Holding)], successor: Option<Fingerprint>, asked: bool) -> Action {
+    fn decide(
+        bundle: &[Authority],
+        nodes: &[(NodeId, Holding)],
+        successor: Option<Fingerprint>,
+        asked: bool,
+    ) -> Action {
         let nodes = nodes.iter().cloned().collect();
         next(&Picture { bundle, nodes: &nodes, successor, asked, lifetime: DAY }, NOW)
     }
@@ -222,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_new_one_signs_only_once_every_node_with_a_certificate_trusts_it() {
-        let bundle = [authority(OLD, Timestamp(0)), authority(NEW, NOW)];
+        let bundle = [authority(OLD, BEFORE), authority(NEW, NOW)];
         let knows = node("a", OLD, &[OLD, NEW], NOW + DAY);
         let unaware = node("b", OLD, &[OLD], NOW + DAY);
         let gone = node("c", OLD, &[], NOW);
@@ -236,13 +242,13 @@ mod tests {
 
     #[test]
     fn a_successor_whose_key_is_lost_is_taken_back() {
-        let bundle = [authority(OLD, Timestamp(0)), authority(NEW, NOW)];
+        let bundle = [authority(OLD, BEFORE), authority(NEW, NOW)];
         assert_eq!(decide(&bundle, &[], None, true), Action::Forget(NEW));
     }
 
     #[test]
     fn the_old_one_is_forgotten_when_its_last_certificate_is_renewed_or_over() {
-        let bundle = [authority(NEW, NOW), authority(OLD, Timestamp(0))];
+        let bundle = [authority(NEW, NOW), authority(OLD, BEFORE)];
         assert_eq!(phase(&bundle), Phase::SignNew { old: OLD });
         let renewed = node("a", NEW, &[], NOW + DAY);
         let late = node("b", OLD, &[], NOW + Duration::from_hours(2));

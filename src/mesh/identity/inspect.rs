@@ -136,8 +136,7 @@ fn read(certificate: &X509Certificate<'_>) -> Result<Leaf, String> {
     let text = |found: Option<&x509_parser::prelude::AttributeTypeAndValue<'_>>| {
         found.and_then(|value| value.as_str().ok()).unwrap_or_default().to_string()
     };
-    let mut leaf =
-        Leaf::client(&text(subject.iter_common_name().next()), &text(subject.iter_organization().next()));
+    let mut leaf = Leaf::client(&text(subject.iter_common_name().next()), &text(subject.iter_organization().next()));
     let alternatives = certificate.subject_alternative_name().map_err(|error| error.to_string())?;
     for name in alternatives.iter().flat_map(|extension| &extension.value.general_names) {
         match name {

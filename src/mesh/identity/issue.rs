@@ -11,12 +11,16 @@ use rcgen::{
     SerialNumber,
 };
 
-use super::{AUTHORITY_LIFETIME, CLOCK_SKEW, Credential, Error, Fingerprint, NODE_PREFIX, NODES_GROUP, Subject, inspect};
+use super::{
+    AUTHORITY_LIFETIME, CLOCK_SKEW, Credential, Error, Fingerprint, NODE_PREFIX, NODES_GROUP, Subject, inspect,
+};
 use crate::mesh::mutant::mutant;
 use crate::model::Timestamp;
 
-/// Common name of the cluster's authority.
+/// What the common name of an authority begins with; the first digits of its fingerprint follow, so that nobody who
+/// builds a chain mistakes one for its successor.
 const AUTHORITY_NAME: &str = "shoal-ca";
+const AUTHORITY_DIGITS: usize = 12;
 /// Most bytes of a signing request; one of ours has about 600.
 const MAX_REQUEST_BYTES: usize = 16 << 10;
 /// Most DNS names and most addresses of a certificate, so that a handshake's first flight stays small.
@@ -240,13 +244,15 @@ impl Authority {
 
     fn sign_itself(key: &KeyPair, now: Timestamp) -> Result<Self, Error> {
         let mut params = template(AUTHORITY_LIFETIME, now);
-        params.distinguished_name = distinguished(AUTHORITY_NAME, "");
+        let fingerprint = inspect::fingerprint(&key.subject_public_key_info());
+        let digits: String = fingerprint.to_string().chars().take(AUTHORITY_DIGITS).collect();
+        params.distinguished_name = distinguished(&format!("{AUTHORITY_NAME}-{digits}"), "");
         params.serial_number = Some(serial(key, now));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         let credential = Credential { certificate_pem: params.self_signed(key)?.pem(), key_pem: key.serialize_pem() };
-        Ok(Self { credential, key: inspect::fingerprint(&key.subject_public_key_info()) })
+        Ok(Self { credential, key: fingerprint })
     }
 }
 
@@ -293,7 +299,7 @@ fn check_names(leaf: &Leaf, expected: &Subject) -> Result<(), SignError> {
         return Err(SignError::TooMuch("many names"));
     }
     let named = std::iter::once(&expected.node).chain(&expected.names);
-    named.filter(|name| !is_node_name(name)).map(|name| Err(SignError::Name(name.clone()))).collect()
+    named.filter(|name| !is_node_name(name)).try_for_each(|name| Err(SignError::Name(name.clone())))
 }
 
 fn client_leaf(user: &str, group: &str) -> Result<Leaf, SignError> {

@@ -44,8 +44,7 @@ impl Signer for OwnAuthority {
     async fn sign(&self, request: NodeRequest) -> Result<String, String> {
         let identity = self.identity.lock();
         let authority = identity.authority().ok_or_else(|| Error::NoAuthority.to_string())?;
-        let signed =
-            authority.sign_node(&request.csr_pem, &self.subject, self.lifetimes.node, self.world.clock.now());
+        let signed = authority.sign_node(&request.csr_pem, &self.subject, self.lifetimes.node, self.world.clock.now());
         signed.map_err(|error| error.to_string())
     }
 }

@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use super::issue::{Authority, Leaf};
-use super::{
-    ADMIN, ADMINS_GROUP, Bundle, Credential, Error, Lifetimes, Subject, files, inspect, renewal_due,
-};
+use super::{ADMIN, ADMINS_GROUP, Bundle, Credential, Error, Lifetimes, Subject, files, inspect, renewal_due};
 use crate::model::{NodeId, Timestamp};
 
 pub const AUTHORITIES: &str = "authorities.crt";
@@ -101,7 +99,12 @@ pub fn load_node(
     }
 }
 
-pub fn load_admin(dir: &Path, authority: &Authority, lifetimes: &Lifetimes, now: Timestamp) -> Result<Credential, Error> {
+pub fn load_admin(
+    dir: &Path,
+    authority: &Authority,
+    lifetimes: &Lifetimes,
+    now: Timestamp,
+) -> Result<Credential, Error> {
     if let Some(found) = read_pair(dir, "admin")? {
         match will_do(&found, &Leaf::client(ADMIN, ADMINS_GROUP), authority.certificate_pem(), lifetimes, now) {
             Ok(()) => return Ok(found),

@@ -233,11 +233,7 @@ impl TokenRecord {
 /// Whether `presented` lets in: the record after this use, to be stored by compare-and-swap before anything is
 /// granted. `record` is that of the presented id, where there is one. Whoever does not have the secret learns nothing,
 /// neither from the answer nor from its time.
-pub fn admit(
-    record: Option<&TokenRecord>,
-    presented: &Presented,
-    now: Timestamp,
-) -> Result<TokenRecord, TokenError> {
+pub fn admit(record: Option<&TokenRecord>, presented: &Presented, now: Timestamp) -> Result<TokenRecord, TokenError> {
     let nobody = Fingerprint([0; 32]);
     let known = record.filter(|record| record.id == presented.id);
     let stored = known.map_or(nobody, |record| record.secret_sha256);

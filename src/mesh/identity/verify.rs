@@ -14,9 +14,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::live::Shared;
@@ -228,8 +226,7 @@ fn judged_at(end_entity: &CertificateDer<'_>, now: UnixTime) -> UnixTime {
     if !mutant("accept-expired") {
         return now;
     }
-    let start = inspect::certificate_of(end_entity).map_or(Duration::ZERO, |found| {
-        (found.not_before + CLOCK_SKEW).since(Timestamp::default())
-    });
+    let start = inspect::certificate_of(end_entity)
+        .map_or(Duration::ZERO, |found| (found.not_before + CLOCK_SKEW).since(Timestamp::default()));
     UnixTime::since_unix_epoch(start)
 }

@@ -319,10 +319,7 @@ fn a_stranger_believes_only_the_cluster_of_its_token() {
     }
     let foreign = other.live.server_config(&[b"join"]).unwrap();
     let error = shake(pinned(&clock), &foreign, "x").err().unwrap();
-    assert_eq!(
-        PinError::behind(&error),
-        Some(PinError::OtherCluster { expected: one.identity.bundle().signing() })
-    );
+    assert_eq!(PinError::behind(&error), Some(PinError::OtherCluster { expected: one.identity.bundle().signing() }));
     assert!(error.to_string().contains("belongs to another cluster"), "{error}");
     let late: Arc<dyn Clock> = Arc::new(Hand(Arc::new(Mutex::new(NOW + DAY * 2))));
     let error = invalid(shake(pinned(&late), &one.live.server_config(&[b"join"]).unwrap(), "x"));

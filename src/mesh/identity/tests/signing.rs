@@ -1,5 +1,7 @@
 //! What the authority signs, and what it does not.
 
+use base64::Engine as _;
+
 use super::*;
 
 fn authority() -> Authority {
@@ -72,16 +74,13 @@ fn requests_that_are_broken_forged_or_too_large_are_refused() {
     }
     assert!(matches!(sign(&authority, &"x".repeat(1 << 20), &expected), Err(SignError::TooMuch(_))));
     // Another key in the same request: its signature no longer fits.
-    use base64::Engine as _;
     let engine = base64::engine::general_purpose::STANDARD;
     let body: String = csr.lines().filter(|line| !line.starts_with('-')).collect();
     let mut der = engine.decode(body).unwrap();
     let last = der.len() - 1;
     der[last] ^= 1;
-    let forged = format!(
-        "-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n",
-        engine.encode(der)
-    );
+    let forged =
+        format!("-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n", engine.encode(der));
     assert!(matches!(sign(&authority, &forged, &expected), Err(SignError::Request(_))));
     let other = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let csr = rcgen::CertificateParams::default().serialize_request(&other).unwrap().pem().unwrap();
