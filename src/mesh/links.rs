@@ -305,6 +305,3 @@ pub(super) enum WatchOutcome {
     /// There was none.
     Unreachable,
 }
-
-#[cfg(test)]
-mod tests;

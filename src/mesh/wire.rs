@@ -347,7 +347,8 @@ fn decode_refusal(bytes: &[u8]) -> Result<Refusal, FrameError> {
     if bytes.len() > MAX_REASON {
         return Err(FrameError::Malformed("a refusal is too long"));
     }
-    Ok(rmp_serde::from_slice(bytes).unwrap_or_else(|error| Refusal::Failed(format!("a refusal of a kind not known here: {error}"))))
+    Ok(rmp_serde::from_slice(bytes)
+        .unwrap_or_else(|error| Refusal::Failed(format!("a refusal of a kind not known here: {error}"))))
 }
 
 /// Cuts a stream of bytes into frames. Holds nothing but the limit: the bytes stay in the reader's buffer.
