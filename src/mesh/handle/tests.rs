@@ -177,6 +177,19 @@ async fn a_call_is_answered_here_and_there_with_64_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_find_their_calls_in_any_order() {
+    let world = world();
+    let (a, _b) = world.pair();
+    let early = a.ask("b", Ask::Forever, Duration::MAX);
+    let late = async {
+        for number in 0..10 {
+            assert_eq!(a.ask("b", Ask::Echo(number), SECOND).await, Ok(number));
+        }
+    };
+    tokio::select! { biased; early = early => panic!("no answer was due: {early:?}"), () = late => {} }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_ends_the_call_and_drops_its_handler() {
     let world = world();
     let (a, b) = world.pair();
