@@ -14,6 +14,7 @@ use crate::actors::settings::NodeSettings;
 use crate::actors::supervisor::Child;
 use crate::api::listen::{self, ListenConfig, Listeners};
 use crate::mesh::exports::Exports;
+use crate::mesh::gossip;
 use crate::mesh::handle::{Mesh, MeshParts, MeshTask};
 use crate::mesh::identity::{LiveIdentity, Revocations};
 use crate::mesh::member::Meta;
@@ -77,7 +78,7 @@ fn spawn(endpoint: Arc<Endpoint>, task: MeshTask, door: Arc<Door>) -> JoinSet<St
         endpoint.run(door).await;
         "the port was closed".to_owned()
     });
-    tasks.spawn(async move { task.run().await.to_string() });
+    tasks.spawn(async move { task.run_with(gossip::drive).await.to_string() });
     tasks
 }
 
