@@ -77,8 +77,7 @@ fn detection(world: &mut World, loss: f64) {
     times.sort();
     let part = |part| quantile(&times, part);
     let value = format!("{:?} / {:?} / {:?}", part(0.5), part(0.99), part(1.0));
-    let figure =
-        format!("{nodes} members, {} % loss: death seen, p50, p99, worst of {}", loss * 100.0, times.len());
+    let figure = format!("{nodes} members, {} % loss: death seen, p50, p99, worst of {}", loss * 100.0, times.len());
     line(&figure, &value, "p99 <= 2.5 s");
 }
 
@@ -88,7 +87,8 @@ fn lives(hours: u64) {
     let workers = std::thread::available_parallelism().map_or(1, |workers| workers.get() as u64);
     let each = Duration::from_secs(hours * 3_600 / nodes as u64 / workers);
     let all: Vec<Lives> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|seed| scope.spawn(move || measure::lives(nodes, each, 0.2, seed))).collect();
+        let threads: Vec<_> =
+            (0..workers).map(|seed| scope.spawn(move || measure::lives(nodes, each, 0.2, seed))).collect();
         threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
     let sum = |of: fn(&Lives) -> u64| all.iter().map(of).sum::<u64>();

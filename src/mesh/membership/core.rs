@@ -100,6 +100,8 @@ pub struct Membership {
     forgets: u64,
     pub(super) sync: super::sync::State,
     pub(super) telling: super::telling::State,
+    /// This node's number at the end of the last input.
+    number: u64,
     pub(super) renewed_at: Option<Timestamp>,
     pub(super) left: bool,
 }
@@ -126,13 +128,8 @@ impl Membership {
         let shared = Arc::new(Mutex::new(shared));
         let mut dice = Dice(seed);
         let (wire, rumours) = (Wire(shared.clone()), Rumours(shared.clone()));
-        let foca = Foca::with_custom_broadcast(
-            Id { slot: ME, number },
-            settings.foca(1),
-            Dice(dice.next()),
-            wire,
-            rumours,
-        );
+        let foca =
+            Foca::with_custom_broadcast(Id { slot: ME, number }, settings.foca(1), Dice(dice.next()), wire, rumours);
         let mut core = Self {
             me: me.clone(),
             detector: Detector::new(settings.clone(), now),
@@ -149,6 +146,7 @@ impl Membership {
             gossips: false,
             forget: BTreeMap::new(),
             forgets: 0,
+            number,
             renewed_at: None,
             left: false,
         };
@@ -402,6 +400,8 @@ impl Membership {
         let mut shared = self.shared.lock();
         if let Some(me) = shared.roster.get_mut(ME).filter(|me| me.number != number) {
             (me.number, me.incarnation) = (number, 0);
+        }
+        if std::mem::replace(&mut self.number, number) != number {
             shared.changed = true;
             self.counts.renewed += 1;
         }

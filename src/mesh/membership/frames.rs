@@ -157,8 +157,7 @@ impl Membership {
             return false;
         }
         let mut news = self.learn(slot, item, spread);
-        let is_news =
-            self.shared.lock().roster.supersedes(slot, item.number, item.incarnation, item.standing);
+        let is_news = self.shared.lock().roster.supersedes(slot, item.number, item.incarnation, item.standing);
         if is_news {
             self.update(now, id, item.incarnation, state, spread);
             news = true;

@@ -242,7 +242,14 @@ impl Roster {
     }
 
     /// Takes over what foca holds of a member now. Says whether that is a change.
-    pub(super) fn note(&mut self, slot: u32, number: u64, incarnation: u16, standing: Standing, now: Timestamp) -> bool {
+    pub(super) fn note(
+        &mut self,
+        slot: u32,
+        number: u64,
+        incarnation: u16,
+        standing: Standing,
+        now: Timestamp,
+    ) -> bool {
         let Some(known) = self.get_mut(slot).filter(|_| slot != ME) else { return false };
         let was = known.standing;
         if (known.number, known.incarnation, was) == (number, incarnation, standing) {

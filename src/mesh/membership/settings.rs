@@ -78,7 +78,7 @@ impl Default for Settings {
             sync_period: Duration::from_secs(1),
             reach_period: Duration::from_secs(1),
             seed_wait: Duration::from_millis(100),
-            seed_wait_max: Duration::from_secs(5),
+            seed_wait_max: Duration::from_secs(2),
             seed_period: Duration::from_secs(30),
             load_period: Duration::from_secs(5),
             remember_dead: Duration::from_hours(24),

@@ -50,8 +50,7 @@ pub(super) fn run(seed: u64) -> (History, Report) {
     run.end_one();
     run.steps(Duration::from_secs(5));
     run.compare();
-    let report =
-        Report { nodes: run.fates.len(), faults: FAULTS, sightings: run.history.sightings.len() };
+    let report = Report { nodes: run.fates.len(), faults: FAULTS, sightings: run.history.sightings.len() };
     (run.history, report)
 }
 
@@ -240,8 +239,9 @@ impl Run {
 
     /// A node ends in calm weather: everybody must see it soon.
     fn end_one(&mut self) {
-        let alive: Vec<usize> =
-            (0..self.fates.len()).filter(|node| self.fates.get(*node).is_some_and(|it| it.life == Life::Alive)).collect();
+        let alive: Vec<usize> = (0..self.fates.len())
+            .filter(|node| self.fates.get(*node).is_some_and(|it| it.life == Life::Alive))
+            .collect();
         let Some(of) = alive.choose(&mut self.world.rng).copied().filter(|_| alive.len() > 2) else { return };
         let start = self.world.now;
         let from = self.history.sightings.len();
@@ -257,8 +257,9 @@ impl Run {
     }
 
     fn compare(&mut self) {
-        let alive: Vec<usize> =
-            (0..self.fates.len()).filter(|node| self.fates.get(*node).is_some_and(|it| it.life == Life::Alive)).collect();
+        let alive: Vec<usize> = (0..self.fates.len())
+            .filter(|node| self.fates.get(*node).is_some_and(|it| it.life == Life::Alive))
+            .collect();
         for by in &alive {
             let Some(view) = self.world.view(*by) else { continue };
             for of in 0..self.fates.len() {
