@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use rand::SeedableRng as _;
 
@@ -19,20 +20,25 @@ use crate::model::NodeId;
 /// Says back what it was asked, `times` times over, unless it is asked to be slow.
 struct Echo {
     times: usize,
+    /// Told where somebody asks it to be slow.
+    entered: Arc<Notify>,
 }
 
 #[async_trait]
 impl JoinDoor for Echo {
     async fn join(&self, _: SocketAddr, request: Bytes) -> Bytes {
         if request.starts_with(b"slow") {
+            self.entered.notify_one();
             std::future::pending::<()>().await;
         }
         request.repeat(self.times).into()
     }
 }
 
-fn port(authority: &Arc<Authority>, times: usize, joins: usize) -> Port {
-    Port::with(authority, "seed", Limits { joins, ..Limits::default() }, Arc::new(Echo { times }))
+fn port(authority: &Arc<Authority>, times: usize, joins: usize) -> (Port, Arc<Notify>) {
+    let entered = Arc::new(Notify::new());
+    let door = Arc::new(Echo { times, entered: entered.clone() });
+    (Port::with(authority, "seed", Limits { joins, ..Limits::default() }, door), entered)
 }
 
 fn token() -> JoinToken {
@@ -69,7 +75,7 @@ fn admission() -> JoinAnswer {
 #[tokio::test]
 async fn a_request_is_answered_over_one_connection() {
     let authority = Authority::new();
-    let seed = port(&authority, 1, 8);
+    let (seed, _) = port(&authority, 1, 8);
     let asked = Bytes::from(encode(&request()).unwrap());
     for _ in 0..3 {
         let answer = ask(seed.at(), authority.stranger(ALPN_JOIN), asked.clone(), PATIENCE).await.unwrap();
@@ -83,7 +89,7 @@ async fn a_request_is_answered_over_one_connection() {
 #[tokio::test]
 async fn each_way_to_fail_has_its_own_name() {
     let (authority, foreign) = (Authority::new(), Authority::new());
-    let seed = port(&authority, 100, 1);
+    let (seed, entered) = port(&authority, 100, 1);
     let tls = || authority.stranger(ALPN_JOIN);
     let small = || Bytes::from_static(b"x");
     let short = Duration::from_millis(300);
@@ -101,16 +107,9 @@ async fn each_way_to_fail_has_its_own_name() {
     seed.counted(Event::JoinFailed, 2).await;
 
     let slow = tokio::spawn(ask(seed.at(), tls(), Bytes::from_static(b"slow"), Duration::from_secs(2)));
-    let busy = tokio::time::timeout(PATIENCE, async {
-        loop {
-            match ask(seed.at(), tls(), small(), PATIENCE).await {
-                Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                Err(error) => return error,
-            }
-        }
-    });
-    let busy = busy.await.unwrap();
-    assert!(matches!(busy, Error::Refused { .. }), "one at a time: {busy:?}");
+    tokio::time::timeout(PATIENCE, entered.notified()).await.unwrap();
+    let busy = ask(seed.at(), tls(), small(), PATIENCE).await;
+    assert!(matches!(busy, Err(Error::Refused { .. })), "one at a time: {busy:?}");
     let slow = slow.await.unwrap();
     assert!(matches!(slow, Err(Error::Timeout(_))), "{slow:?}");
 }
@@ -118,7 +117,7 @@ async fn each_way_to_fail_has_its_own_name() {
 #[tokio::test]
 async fn an_address_that_asks_too_often_is_turned_away_and_others_are_not() {
     let authority = Authority::new();
-    let seed = port(&authority, 1, 64);
+    let (seed, _) = port(&authority, 1, 64);
     let mut shed = 0;
     for _ in 0..60 {
         let asked = ask(seed.at(), authority.stranger(ALPN_JOIN), Bytes::from_static(b"x"), PATIENCE).await;

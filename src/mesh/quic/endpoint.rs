@@ -71,7 +71,6 @@ pub struct Endpoint {
 pub(super) struct Shared {
     pub quinn: quinn::Endpoint,
     pub credentials: Arc<dyn Credentials>,
-    pub limits: Limits,
     pub counters: Arc<Counters>,
     pub dialling: RwLock<quinn::ClientConfig>,
     pub unfinished: Mutex<Unfinished>,
@@ -104,7 +103,6 @@ impl Endpoint {
         let shared = Shared {
             quinn,
             credentials,
-            limits,
             counters,
             dialling: RwLock::new(dialling),
             unfinished: Mutex::new(Unfinished::new(limits.handshakes)),
