@@ -35,13 +35,18 @@ pub fn declare(snapshot: &Snapshot, seen: impl Fn(&str) -> Seen, now: Timestamp)
         let gone = match seen(&object.key.name) {
             Seen::Alive => false,
             Seen::Gone => true,
-            Seen::Unknown(since) => since >= UNHEARD_OF,
+            Seen::Unknown(since) => since.min(age(object, now)) >= UNHEARD_OF,
         };
         if gone {
             commands.extend(unknown(object, now)?);
         }
     }
     Ok(commands)
+}
+
+/// A node that joins has its object before anybody has heard of it.
+fn age(object: &Object, now: Timestamp) -> Duration {
+    object.meta.creation_timestamp.as_ref().map_or(Duration::MAX, |made| now.since(Timestamp::from(made.0)))
 }
 
 /// The conditions that a kubelet reports (`NodeConditionType` of Kubernetes); those of others stay.
@@ -117,5 +122,11 @@ mod tests {
         assert_eq!(declared(&[("a", "True")], Seen::Alive), []);
         assert_eq!(declared(&[("a", "True")], Seen::Unknown(Duration::from_secs(9))), []);
         assert_eq!(declared(&[("a", "True")], Seen::Unknown(UNHEARD_OF)).len(), 1);
+        let mut young = nodes(&[]);
+        let made = json!({ "metadata": { "name": "c", "uid": "c", "creationTimestamp": "1970-01-01T00:00:00Z" } });
+        let key = ObjectKey::new(id::NODES, "", "c");
+        young.put(Arc::new(Object::new(key, Revision(9), made.to_string().into()).unwrap()));
+        let unheard = |now| declare(&young, |_| Seen::Unknown(Duration::MAX), now).unwrap().len();
+        assert_eq!((unheard(Timestamp(9_000_000)), unheard(Timestamp(10_000_000))), (0, 1));
     }
 }

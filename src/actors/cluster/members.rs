@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::desk::{Ask, Desk, Told};
 use super::ledger::{Ledger, TOKEN_TYPE};
@@ -13,9 +12,9 @@ use crate::api::cluster::{self, Cluster};
 use crate::kube::resource::id;
 use crate::kube::status::Status;
 use crate::mesh::address::{Failure, Refusal};
+use crate::mesh::handle::Mesh;
 use crate::mesh::identity::token::SECRET_NAME_PREFIX;
 use crate::mesh::identity::{JoinToken, LiveIdentity, TokenRecord};
-use crate::mesh::member::SharedView;
 use crate::model::NodeId;
 use crate::world::World;
 
@@ -24,8 +23,8 @@ pub const MAX_TOKENS: usize = 1_000;
 
 /// What serving them takes.
 pub struct Members {
-    /// Members.
-    pub view: watch::Receiver<SharedView>,
+    /// Members, and how far they are.
+    pub mesh: Mesh,
     /// The cluster's own objects.
     pub ledger: Ledger,
     /// What is asked of the authority.
@@ -70,7 +69,11 @@ impl Members {
 #[async_trait]
 impl Cluster for Members {
     async fn members(&self) -> Result<Value, Status> {
-        Ok(cluster::members(&self.view.borrow()))
+        let mut view = (**self.mesh.view().borrow()).clone();
+        for (node, member) in &mut view.members {
+            member.round_trip = self.mesh.links().round_trip(node);
+        }
+        Ok(cluster::members(&view))
     }
 
     async fn leave(&self, name: &str) -> Result<Value, Status> {

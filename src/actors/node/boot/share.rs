@@ -47,7 +47,7 @@ impl Share<'_> {
         let office = self.office(core, body, &identity, &ledger);
         body.door.open(desk.clone());
         let members = Members {
-            view: body.mesh.view(),
+            mesh: body.mesh.clone(),
             ledger: ledger.clone(),
             desk: desk.clone(),
             live: body.live.clone(),
