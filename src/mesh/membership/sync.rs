@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::core::{Effect, Membership, Recipient, Seed};
+use super::core::Membership;
+use super::effect::{Effect, Recipient, Seed};
 use super::roster::{ME, Record, Roster, Standing};
 use super::settings::Settings;
 use super::swim::Dice;

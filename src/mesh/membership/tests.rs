@@ -1,3 +1,5 @@
+//! The core and its driver, by themselves and in pairs.
+
 use std::sync::Arc;
 use std::time::Duration;
 

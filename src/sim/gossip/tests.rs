@@ -1,3 +1,5 @@
+//! Small clusters: what must hold, under random faults and under chosen ones.
+
 use std::time::Duration;
 
 use super::measure;
