@@ -187,12 +187,12 @@ impl State {
     /// The node that a certificate names, unless it is refused.
     pub fn peer(&self, der: &[u8]) -> Result<PeerName, Refused> {
         let certificate = inspect::certificate_of(der).map_err(Refused::Unreadable)?;
-        let node = certificate.node().ok_or(Refused::NotANode)?;
-        let peer = PeerName { node, issued: certificate.issued, ends: certificate.not_after };
+        let holder = certificate.holder().ok_or(Refused::NotANode)?;
+        let peer = PeerName { node: holder, issued: certificate.issued, ends: certificate.not_after };
         if self.revocations.refuse_peer(&peer) && !mutant("ignore-revocation") {
             return Err(Refused::Revoked(peer.node));
         }
-        Ok(peer)
+        certificate.node().map(|_| peer).ok_or(Refused::NotANode)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::actors::cluster::ledger::Entries;
 use crate::kube::resource::id;
 use crate::kube::status::Status;
 use crate::mesh::identity::token::{self, TokenError, TokenRecord};
-use crate::mesh::identity::{NodeRequest, is_node_name};
+use crate::mesh::identity::{ADMINS_GROUP, NodeRequest, admin_of, is_node_name};
 use crate::mesh::join::{Admission, JOIN_PROTOCOL, JoinRefusal, JoinRequest, MAX_PEERS, TokenFault, decode};
 use crate::mesh::member::Life;
 use crate::model::{Cidr, NodeId};
@@ -113,8 +113,8 @@ impl Office {
         let admin_chain_pem = if request.admin_csr_pem.is_empty() {
             String::new()
         } else {
-            use crate::mesh::identity::{ADMIN, ADMINS_GROUP};
-            let admin = authority.sign_client(&request.admin_csr_pem, ADMIN, ADMINS_GROUP, ADMIN_LIFETIME, now);
+            let user = admin_of(&request.name);
+            let admin = authority.sign_client(&request.admin_csr_pem, &user, ADMINS_GROUP, ADMIN_LIFETIME, now);
             admin.map_err(malformed)?
         };
         Ok(Signed { node_chain_pem: node.map_err(malformed)?, admin_chain_pem })
