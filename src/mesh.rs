@@ -14,5 +14,6 @@ pub mod links;
 pub mod member;
 pub mod membership;
 pub mod memory;
+pub mod mutant;
 pub mod quic;
 pub mod wire;

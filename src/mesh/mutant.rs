@@ -1,0 +1,47 @@
+//! Planted faults, so that tests and the simulator can prove that they would catch them. Without the feature nothing is
+//! planted.
+
+/// Every fault that can be planted in the mesh, with what it breaks.
+pub const MUTANTS: &[(&str, &str)] = &[
+    ("accept-expired", "a certificate is taken after its end"),
+    ("ignore-revocation", "a removed node's certificate is still taken"),
+    ("token-use-not-counted", "a join token with one use left can be used again"),
+    ("sign-any-name", "the authority signs for names that the node may not have"),
+];
+
+#[cfg(feature = "mutants")]
+static CHOSEN: std::sync::LazyLock<parking_lot::RwLock<Option<String>>> =
+    std::sync::LazyLock::new(|| parking_lot::RwLock::new(std::env::var("SHOAL_MUTANT").ok()));
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static HERE: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Chooses the fault to plant in this process instead of the one that `SHOAL_MUTANT` named; `None` plants nothing.
+#[cfg(feature = "mutants")]
+pub fn choose(name: Option<&str>) {
+    *CHOSEN.write() = name.map(str::to_owned);
+}
+
+/// Plants `name` for what `work` does on this thread, whatever the process has chosen.
+#[cfg(feature = "mutants")]
+pub fn planted<T>(name: &str, work: impl FnOnce() -> T) -> T {
+    let before = HERE.replace(Some(name.to_owned()));
+    let result = work();
+    HERE.set(before);
+    result
+}
+
+/// Whether the fault `name` is planted.
+#[cfg(feature = "mutants")]
+pub fn mutant(name: &str) -> bool {
+    HERE.with_borrow(|here| here.as_deref() == Some(name)) || CHOSEN.read().as_deref() == Some(name)
+}
+
+/// Whether the fault `name` is planted: never, in this build.
+#[cfg(not(feature = "mutants"))]
+#[inline]
+pub const fn mutant(_name: &str) -> bool {
+    false
+}
