@@ -215,7 +215,7 @@ fn a_process_that_is_killed_says_nothing_and_its_peer_learns_by_silence() {
     pair.pass(5);
     assert_eq!(pair.said(), "");
     pair.pass(10);
-    assert_eq!(pair.said(), "11");
+    assert_eq!(pair.said(), "12", "two seconds of life, ten of silence");
     assert!(pair.net.connections().is_empty());
 }
 

@@ -163,7 +163,9 @@ fn a_watch_that_does_not_end_with_its_node_or_ends_twice_is_found() {
         end_life(history, 1, 50);
         history.end.up.remove(&node(1));
         history.end.views.remove(&node(1));
-        history.end.views.values_mut().for_each(|view| std::mem::drop(view.remove(&node(1))));
+        history.end.views.values_mut().for_each(|view| {
+            view.remove(&node(1));
+        });
         history.sights.push(sight(0, 1, 52, seen(Liveness::Dead, 1, 0)));
         history.sights.push(sight(2, 1, 52, seen(Liveness::Dead, 1, 0)));
         history.calls.clear();
@@ -264,7 +266,9 @@ fn a_dead_node_that_nobody_declares_is_found() {
         history.calls.clear();
         history.watches.clear();
         history.end.up.remove(&node(1));
-        history.end.views.values_mut().for_each(|view| std::mem::drop(view.remove(&node(1))));
+        history.end.views.values_mut().for_each(|view| {
+            view.remove(&node(1));
+        });
     };
     assert_eq!(broken(dead), ["INV-M12"]);
     let declared = |history: &mut History| {
@@ -282,7 +286,9 @@ fn views_that_differ_at_the_end_are_found() {
     assert_eq!(broken(stale), ["INV-M13"]);
     let revoked = |history: &mut History| {
         history.revoked.insert(node(1), at(20));
-        history.end.views.values_mut().for_each(|view| std::mem::drop(view.remove(&node(1))));
+        history.end.views.values_mut().for_each(|view| {
+            view.remove(&node(1));
+        });
     };
     assert_eq!(broken(revoked), Vec::<&str>::new());
 }
