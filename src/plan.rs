@@ -2,9 +2,11 @@
 //! source, all arguments; actors carry it out.
 //!
 //! Rooms: `snapshot` what planners see, `command` what they ask for, `controller` their shape, `queue` when which key is
-//! due, `pace` what can wait its turn; `write`, `select`, `owner`, `readiness`, `backend` what they share; `pod` the life
-//! of a pod on its node; the rest is one room a controller.
+//! due, `pace` what can wait its turn; `write`, `select`, `owner`, `readiness`, `backend` what they share;
+//! `authority` when the cluster's authority is replaced; `pod` the life of a pod on its node; the rest is one room a
+//! controller.
 
+pub mod authority;
 mod backend;
 pub mod command;
 pub mod controller;

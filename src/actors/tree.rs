@@ -27,6 +27,7 @@ pub const TREE: &[(&str, OnFailure)] = &[
     ("replica", OnFailure::EndNode),
     ("mirror", SOON),
     ("api", SOON),
+    ("identity", SOON),
     ("toolbox", SOON),
     ("control/*", SOON),
     ("agent", SOON),

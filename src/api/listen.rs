@@ -26,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use tls::{Error as TlsError, TlsMaterial};
+pub use tls::{Error as TlsError, QUIC_PROTOCOLS, TCP_PROTOCOLS, Tls};
 
 use super::authn::{Peer, identity_of};
 use super::body::Body;
@@ -55,8 +55,6 @@ pub struct ListenConfig {
     pub address: SocketAddr,
     /// Connections at a time, over all transports.
     pub connections: usize,
-    /// Whether HTTP/3 is served on the same port of UDP.
-    pub http3: bool,
 }
 
 /// Why nothing listens.
@@ -86,12 +84,15 @@ pub struct Listeners {
 }
 
 /// Binds the sockets.
-pub async fn bind(config: &ListenConfig, material: &TlsMaterial) -> Result<Listeners, Error> {
+pub async fn bind(config: &ListenConfig, tls: Tls) -> Result<Listeners, Error> {
     let failed = |source| Error::Bind { address: config.address, source };
-    let acceptor = TlsAcceptor::from(Arc::new(tls::server(material, &[b"h2", b"http/1.1"])?));
+    let acceptor = TlsAcceptor::from(Arc::new(tls.tcp));
     let tcp = TcpListener::bind(config.address).await.map_err(failed)?;
     let address = tcp.local_addr().map_err(failed)?;
-    let quic = if config.http3 { Some(quic::endpoint(address, material)?.map_err(failed)?) } else { None };
+    let quic = match tls.quic {
+        Some(tls) => Some(quic::endpoint(address, tls)?.map_err(failed)?),
+        None => None,
+    };
     Ok(Listeners { tcp, quic, acceptor, connections: Arc::new(Semaphore::new(config.connections)), address })
 }
 
@@ -144,11 +145,11 @@ impl Listeners {
 /// Binds and serves.
 pub async fn serve(
     config: &ListenConfig,
-    material: &TlsMaterial,
+    tls: Tls,
     service: Arc<Service>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    bind(config, material).await?.serve(service, shutdown).await;
+    bind(config, tls).await?.serve(service, shutdown).await;
     Ok(())
 }
 

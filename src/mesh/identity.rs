@@ -1,33 +1,63 @@
-//! This node's certificates: the cluster's authority and the leaves it signs, kept in a private directory.
+//! Who this node is: its certificate, the authorities it trusts, whom it refuses, and how a stranger becomes a node.
 //!
-//! `files` keeps them on disk, `issue` signs, `inspect` reads them back and says whether they will do, `tls` turns
-//! them into rustls configurations, `kubeconfig` writes them for clients.
+//! `keep` holds an identity in its directory (founded, adopted, loaded) over `stored` and `files`; `issue` signs,
+//! `inspect` reads certificates back, `bundle` is the trusted authorities, `lifetime` when a certificate is renewed and
+//! `renewal` doing so; `live` is the identity at run time, replaceable, whose handshakes `verify` decides; `revocation`
+//! who is refused; `token` and `pinned` let a stranger join; `kubeconfig` writes access for clients.
 
+mod bundle;
 mod files;
 mod inspect;
 mod issue;
+mod keep;
 mod kubeconfig;
-mod tls;
+mod lifetime;
+mod live;
+mod pinned;
+mod renewal;
+mod revocation;
+mod stored;
+#[cfg(test)]
+mod tests;
+pub mod token;
+mod verify;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::Timestamp;
+use serde::{Deserialize, Serialize};
 
+pub use crate::plan::authority::Fingerprint;
+pub use bundle::{Bundle, BundleError, Trusted};
 pub use files::write_private;
+pub use inspect::{Certificate, certificate_of, first_certificate};
+pub use issue::{Authority, SignError, request};
+pub use keep::{Adoption, Identity};
+pub use kubeconfig::CONTEXT;
+pub use lifetime::{Lifetimes, renewal_due};
+pub use live::{LiveIdentity, PeerName, Refused};
+pub use pinned::{PinError, pinned_client_config};
+pub use renewal::{OwnAuthority, Renewal, Signer};
+pub use revocation::{MAX_REVOCATIONS, RevocationError, Revocations};
+pub use token::{JoinToken, TokenRecord};
 
 const DAY: Duration = Duration::from_hours(24);
 
 /// How long the cluster's authority is good for.
 pub const AUTHORITY_LIFETIME: Duration = DAY.saturating_mul(3650);
-/// How long a leaf certificate is good for.
-pub const LEAF_LIFETIME: Duration = DAY.saturating_mul(365);
-/// A leaf with less than this left is made anew.
-pub const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
-/// Certificates start this much in the past, for clients whose clock is behind.
+/// Certificates start this much in the past, for others whose clock is behind. When one was really made is told by
+/// [`Certificate::issued`].
 pub const CLOCK_SKEW: Duration = Duration::from_mins(5);
+/// What the user name of every node begins with (Kubernetes' node authorizer).
+pub const NODE_PREFIX: &str = "system:node:";
+/// The group of every node.
+pub const NODES_GROUP: &str = "system:nodes";
+/// The administrator's user name.
+pub const ADMIN: &str = "kubernetes-admin";
+/// The group that may do everything.
+pub const ADMINS_GROUP: &str = "system:masters";
 
 /// Why the node has no identity. Nothing that was there before has been changed, unless the variant says so.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +102,36 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// What a joined node got from its cluster cannot be used; only joining again helps.
+    #[error("{} cannot be used: {reason}; remove {} and join again with a new token", path.display(), directory.display())]
+    Joined {
+        /// The file.
+        path: PathBuf,
+        /// Its directory.
+        directory: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The directory holds an identity of the other kind: it was founded where it should join, or the reverse.
+    #[error("{} holds the identity of a node that {there}; remove it to use the directory otherwise", directory.display())]
+    Taken {
+        /// The directory.
+        directory: PathBuf,
+        /// What it did, e.g. `has joined a cluster`.
+        there: &'static str,
+    },
+    /// A certificate that was handed over will not do. The present one stays.
+    #[error("the certificate cannot be used: {0}")]
+    Credential(String),
+    /// Trusted authorities that were handed over will not do. The present ones stay.
+    #[error("the cluster's authorities cannot be used")]
+    Bundle(#[from] BundleError),
+    /// Only a node that has the authority's key can do this.
+    #[error("this node does not have the authority's key")]
+    NoAuthority,
+    /// There is no successor of the authority to switch to.
+    #[error("there is no new authority to switch to")]
+    NoSuccessor,
     /// A certificate could not be made.
     #[error("cannot make a certificate")]
     Issue(#[from] rcgen::Error),
@@ -83,7 +143,7 @@ pub enum Error {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// What the server's certificate must say.
+/// What a node's certificate must say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// Name of the node.
@@ -97,7 +157,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Every DNS name of the server's certificate, those that Kubernetes clients expect included.
+    /// Every DNS name of the certificate, those that Kubernetes clients expect included.
     pub fn dns_names(&self) -> BTreeSet<String> {
         let mut names: BTreeSet<String> = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
             .into_iter()
@@ -109,136 +169,54 @@ impl Subject {
         names
     }
 
-    /// Every address of the server's certificate, loopback included.
+    /// Every address of the certificate, loopback included.
     pub fn ip_addresses(&self) -> BTreeSet<IpAddr> {
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         self.addresses.iter().copied().filter(|address| !address.is_unspecified()).chain(loopback).collect()
     }
+
+    /// Its user name: `system:node:` and its name.
+    pub fn user(&self) -> String {
+        format!("{NODE_PREFIX}{}", self.node)
+    }
+}
+
+/// What a node without a certificate, or with one that ends, asks for. Its key never leaves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRequest {
+    /// Its name.
+    pub name: String,
+    /// Further DNS names, see [`Subject::names`].
+    pub names: Vec<String>,
+    /// Its addresses, see [`Subject::addresses`].
+    pub addresses: Vec<IpAddr>,
+    /// The signing request (PKCS #10, PEM) of [`request`].
+    pub csr_pem: String,
+}
+
+impl NodeRequest {
+    /// What `subject` asks for with `csr_pem`.
+    pub fn new(subject: &Subject, csr_pem: String) -> Self {
+        let Subject { node, names, addresses, .. } = subject.clone();
+        Self { name: node, names, addresses, csr_pem }
+    }
+
+    /// The subject that the request claims; whoever signs decides whether it may have it.
+    pub fn subject(&self, cluster_domain: &str) -> Subject {
+        Subject {
+            node: self.name.clone(),
+            names: self.names.clone(),
+            addresses: self.addresses.clone(),
+            cluster_domain: cluster_domain.to_owned(),
+        }
+    }
 }
 
 /// A certificate with its private key, both PEM.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// The certificate.
+    /// The certificate; for a node also that of the authority behind it.
     pub certificate_pem: String,
     /// The private key (PKCS #8).
     pub key_pem: String,
 }
-
-/// Who this node is: the authority that it trusts and the certificates that it shows.
-#[derive(Clone)]
-pub struct Identity {
-    directory: PathBuf,
-    authority: Credential,
-    server: Credential,
-    admin: Credential,
-    node: Credential,
-}
-
-impl Identity {
-    /// Reads the certificates in `dir` (made where missing, mode 0700), making those that are missing, about to end or
-    /// no longer say what `subject` says.
-    ///
-    /// # Errors
-    /// Where files are readable by others, the authority is damaged or the file system refuses.
-    pub fn load_or_create(dir: &Path, subject: &Subject, now: Timestamp) -> Result<Self, Error> {
-        files::private_dir(dir)?;
-        let authority = load_authority(dir, now)?;
-        let leaf = |name: &str, want: issue::Leaf| load_leaf(dir, name, &want, &authority, now);
-        Ok(Self {
-            directory: dir.to_path_buf(),
-            server: leaf("server", issue::Leaf::server(subject))?,
-            admin: leaf("admin", issue::Leaf::client("kubernetes-admin", "system:masters"))?,
-            node: leaf("node", issue::Leaf::client(&format!("system:node:{}", subject.node), "system:nodes"))?,
-            authority,
-        })
-    }
-
-    /// The directory that the certificates are in.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    /// The authority's certificate: what clients must trust.
-    pub fn authority_pem(&self) -> &str {
-        &self.authority.certificate_pem
-    }
-
-    /// What the API server shows.
-    pub fn server(&self) -> &Credential {
-        &self.server
-    }
-
-    /// The administrator's (`kubernetes-admin` of `system:masters`).
-    pub fn admin(&self) -> &Credential {
-        &self.admin
-    }
-
-    /// The node's own as a client (`system:node:<name>` of `system:nodes`).
-    pub fn node(&self) -> &Credential {
-        &self.node
-    }
-
-    /// A certificate for a client of the cluster, signed by its authority.
-    ///
-    /// # Errors
-    /// Where signing fails.
-    pub fn issue_client(&self, user: &str, group: &str, now: Timestamp) -> Result<Credential, Error> {
-        Ok(issue::leaf(&issue::Leaf::client(user, group), &self.authority, now)?)
-    }
-}
-
-fn load_authority(dir: &Path, now: Timestamp) -> Result<Credential, Error> {
-    let damaged =
-        |file: &str, reason: String| Error::Authority { path: dir.join(file), directory: dir.to_path_buf(), reason };
-    match (files::read(&dir.join("ca.crt"))?, files::read(&dir.join("ca.key"))?) {
-        (None, None) => {
-            let made = issue::authority(now)?;
-            store(dir, "ca", &made)?;
-            Ok(made)
-        }
-        (Some(certificate_pem), Some(key_pem)) => {
-            let found = Credential { certificate_pem, key_pem };
-            inspect::authority(&found, now).map_err(|reason| damaged("ca.crt", reason))?;
-            Ok(found)
-        }
-        (None, Some(key_pem)) if files::is_first_start(dir)? => {
-            // The process ended between the two writes of a first start: nobody has seen this key yet.
-            let made = issue::authority_with(&key_pem, now).map_err(|error| damaged("ca.key", error.to_string()))?;
-            store(dir, "ca", &made)?;
-            Ok(made)
-        }
-        (None, Some(_)) => Err(damaged("ca.crt", "it is missing".into())),
-        (Some(_), None) => Err(damaged("ca.key", "it is missing".into())),
-    }
-}
-
-fn load_leaf(
-    dir: &Path,
-    name: &str,
-    want: &issue::Leaf,
-    authority: &Credential,
-    now: Timestamp,
-) -> Result<Credential, Error> {
-    let certificate = files::read(&dir.join(format!("{name}.crt")))?;
-    let key = files::read(&dir.join(format!("{name}.key")))?;
-    if let (Some(certificate_pem), Some(key_pem)) = (certificate, key) {
-        let found = Credential { certificate_pem, key_pem };
-        match inspect::leaf(&found, want, authority, now) {
-            Ok(()) => return Ok(found),
-            Err(reason) => tracing::info!(certificate = name, reason, "certificate is made anew"),
-        }
-    }
-    let made = issue::leaf(want, authority, now)?;
-    store(dir, name, &made)?;
-    Ok(made)
-}
-
-/// The key first: a certificate without its key is never on disk.
-fn store(dir: &Path, name: &str, credential: &Credential) -> Result<(), Error> {
-    files::write_private(&dir.join(format!("{name}.key")), credential.key_pem.as_bytes())?;
-    files::write_private(&dir.join(format!("{name}.crt")), credential.certificate_pem.as_bytes())
-}
-
-#[cfg(test)]
-mod tests;

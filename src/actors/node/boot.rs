@@ -12,10 +12,10 @@ use crate::actors::service::Service as Task;
 use crate::actors::settings::{NodeSettings, RuntimeKind};
 use crate::actors::supervisor::Child;
 use crate::api::admission::ServiceAddresses;
-use crate::api::listen::{self, ListenConfig, Listeners, TlsMaterial};
+use crate::api::listen::{self, ListenConfig, Listeners, Tls};
 use crate::api::service::{Limits, Service};
 use crate::kube::schema;
-use crate::mesh::identity::{self, Identity, Subject};
+use crate::mesh::identity::{self, Identity, Lifetimes, LiveIdentity, OwnAuthority, Renewal, Revocations, Subject};
 use crate::runtime::containerd::{Containerd, ContainerdOptions};
 use crate::runtime::embedded::{Embedded, EmbeddedOptions};
 use crate::runtime::hollow::{Hollow, HollowNetwork, Machine, MachineOptions, MemoryLogs};
@@ -86,18 +86,16 @@ struct Ground {
 pub async fn start(settings: &NodeSettings) -> Result<Node, Error> {
     let world = world();
     let identity = identity(settings, &world)?;
-    let material = TlsMaterial {
-        certificate_pem: identity.server().certificate_pem.clone().into(),
-        key_pem: identity.server().key_pem.clone().into(),
-        client_ca_pem: identity.authority_pem().into(),
-    };
-    let config = ListenConfig { address: settings.listen, connections: MAX_CONNECTIONS, http3: true };
-    let listeners = listen::bind(&config, &material).await?;
+    let live = LiveIdentity::new(&identity, Revocations::default(), world.clock.clone())?;
+    let config = ListenConfig { address: settings.listen, connections: MAX_CONNECTIONS };
+    let listeners = listen::bind(&config, Tls::of(&live, true)?).await?;
     // The first write needs the shapes of all types: compiled while the disk and the machine answer.
     drop(tokio::task::spawn_blocking(|| schema::knows("")));
     let (store, ground) = futures::try_join!(open_store(settings, &world), ground(settings, &world))?;
     let puller = puller(settings, &ground.runtime);
     let toolbox = pack(&puller);
+    let authority_pem = identity.bundle().pem();
+    let renewal = renewal(identity, live, settings, &world);
     let parts = NodeParts {
         puller,
         agent: agent(settings),
@@ -107,21 +105,33 @@ pub async fn start(settings: &NodeSettings) -> Result<Node, Error> {
         prober: ground.prober,
         logs: ground.logs,
         services: services(settings),
-        authority_pem: identity.authority_pem().to_owned(),
+        authority_pem,
         endpoint: SocketAddr::new(settings.address, settings.listen.port()),
         limits: Limits { in_flight: settings.api.max_in_flight, ..Limits::default() },
         store,
         world,
     };
-    Ok(Node::assemble(parts, |service| vec![serve(listeners, service), toolbox]).await?)
+    Ok(Node::assemble(parts, |service| vec![serve(listeners, service), toolbox, renewal]).await?)
 }
 
 fn world() -> World {
     World { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy::new()), disk: Arc::new(RealDisk) }
 }
 
-fn identity(settings: &NodeSettings, world: &World) -> Result<Identity, Error> {
-    let subject = Subject {
+/// The node's certificate renews itself while the node runs.
+fn renewal(identity: Identity, live: LiveIdentity, settings: &NodeSettings, world: &World) -> Child {
+    let (subject, lifetimes, world) = (subject(settings), Lifetimes::default(), world.clone());
+    let identity = Arc::new(parking_lot::Mutex::new(identity));
+    let own = OwnAuthority { identity: identity.clone(), subject: subject.clone(), lifetimes, world: world.clone() };
+    let renewal = Renewal { identity, live, subject, lifetimes, signer: Arc::new(own), world };
+    Task::child("identity", move || {
+        let renewal = renewal.clone();
+        async move { match renewal.run().await {} }
+    })
+}
+
+fn subject(settings: &NodeSettings) -> Subject {
+    Subject {
         node: settings.name.clone(),
         names: Vec::new(),
         addresses: [Some(settings.address), Some(settings.listen.ip()), settings.network.service_cidr.nth(1)]
@@ -129,8 +139,12 @@ fn identity(settings: &NodeSettings, world: &World) -> Result<Identity, Error> {
             .flatten()
             .collect(),
         cluster_domain: settings.cluster_domain.clone(),
-    };
-    let identity = Identity::load_or_create(&settings.data.join("pki"), &subject, world.clock.now())?;
+    }
+}
+
+fn identity(settings: &NodeSettings, world: &World) -> Result<Identity, Error> {
+    let identity =
+        Identity::found(&settings.data.join("pki"), &subject(settings), &Lifetimes::default(), world.clock.now())?;
     identity.write_admin_kubeconfig(&settings.data.join("admin.kubeconfig"), &url(settings))?;
     Ok(identity)
 }

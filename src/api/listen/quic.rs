@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::tls::{self, TlsMaterial};
+use super::tls;
 use super::{DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_HEAD_BYTES, MAX_STREAMS};
 use crate::api::authn::{Peer, identity_of};
 use crate::api::body::{self, Body};
@@ -30,10 +30,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const PING_EVERY: Duration = Duration::from_secs(20);
 
 /// Binds UDP at `address`. The outer error is about certificates, the inner one about the socket.
-pub fn endpoint(address: SocketAddr, material: &TlsMaterial) -> Result<io::Result<Endpoint>, tls::Error> {
-    let mut config = tls::server(material, &[b"h3"])?;
+pub fn endpoint(address: SocketAddr, mut config: rustls::ServerConfig) -> Result<io::Result<Endpoint>, tls::Error> {
     config.max_early_data_size = 0; // what arrives early can be replayed, and writes must not be
-    let crypto = QuicServerConfig::try_from(config).map_err(|_| tls::Error::Quic)?;
+    let crypto = QuicServerConfig::try_from(config).map_err(|_| tls::Error)?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     let mut transport = TransportConfig::default();
     transport.max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS));

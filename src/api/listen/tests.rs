@@ -9,6 +9,7 @@ use http_body_util::Full;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -37,6 +38,26 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
+
+    fn server(&self, protocols: &[&[u8]]) -> rustls::ServerConfig {
+        let (certificate, key) = self.leaf("server", "servers");
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        config
+    }
 }
 
 struct Running {
@@ -49,14 +70,9 @@ struct Running {
 
 async fn start() -> Running {
     let (api, authority) = (Api::start().await, Authority::new());
-    let (certificate, key) = authority.leaf("server", "servers");
-    let material = TlsMaterial {
-        certificate_pem: certificate.into(),
-        key_pem: key.into(),
-        client_ca_pem: authority.pem.clone().into(),
-    };
-    let config = ListenConfig { address: ([127, 0, 0, 1], 0).into(), connections: 100, http3: true };
-    let listeners = bind(&config, &material).await.unwrap();
+    let tls = Tls { tcp: authority.server(TCP_PROTOCOLS), quic: Some(authority.server(QUIC_PROTOCOLS)) };
+    let config = ListenConfig { address: ([127, 0, 0, 1], 0).into(), connections: 100 };
+    let listeners = bind(&config, tls).await.unwrap();
     let (address, stop) = (listeners.address(), CancellationToken::new());
     let task = tokio::spawn(listeners.serve(Arc::clone(&api.service), stop.clone()));
     Running { address, authority, stop, task, api }

@@ -1,65 +1,34 @@
-//! The server's side of TLS: its certificate, and the authority whose client certificates it believes.
-
-use std::sync::Arc;
+//! The server's side of TLS: one configuration for each transport, which follow the node's identity.
 
 use rustls::ServerConfig;
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 
-/// What the server shows and whom it believes, all PEM.
-#[derive(Clone)]
-pub struct TlsMaterial {
-    /// The server's certificate, then those between it and the authority.
-    pub certificate_pem: Vec<u8>,
-    /// Its private key.
-    pub key_pem: Vec<u8>,
-    /// The authority of client certificates.
-    pub client_ca_pem: Vec<u8>,
+use crate::mesh::identity::{self, LiveIdentity};
+
+/// Protocols over TCP, in order of preference.
+pub const TCP_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// Protocols over QUIC.
+pub const QUIC_PROTOCOLS: &[&[u8]] = &[b"h3"];
+
+/// How listeners shake hands: they ask for a client certificate but take connections without one.
+pub struct Tls {
+    /// Over TCP.
+    pub tcp: ServerConfig,
+    /// Over QUIC; HTTP/3 is served on the same port of UDP where there is one.
+    pub quic: Option<ServerConfig>,
 }
 
-/// Why TLS material cannot be used.
+impl Tls {
+    /// As the node's identity has it at every handshake.
+    ///
+    /// # Errors
+    /// Where the TLS library refuses.
+    pub fn of(identity: &LiveIdentity, http3: bool) -> Result<Self, identity::Error> {
+        let quic = if http3 { Some(identity.server_config(QUIC_PROTOCOLS)?) } else { None };
+        Ok(Self { tcp: identity.server_config(TCP_PROTOCOLS)?, quic })
+    }
+}
+
+/// The cipher suites lack what QUIC needs.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A part is not PEM, or not what it should be.
-    #[error("the {0} is not readable PEM")]
-    Pem(&'static str),
-    /// The parts do not fit together.
-    #[error("the certificate and its key do not fit: {0}")]
-    Rustls(#[from] rustls::Error),
-    /// The authority cannot be used.
-    #[error("the authority of client certificates cannot be used: {0}")]
-    Authority(#[from] rustls::server::VerifierBuilderError),
-    /// The cipher suites lack what QUIC needs.
-    #[error("the cipher suites do not allow QUIC")]
-    Quic,
-}
-
-/// A configuration that asks for a client certificate but takes connections without one.
-pub fn server(material: &TlsMaterial, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
-    let chain = certificates(&material.certificate_pem, "certificate")?;
-    let key = PrivateKeyDer::from_pem_slice(&material.key_pem).map_err(|_| Error::Pem("private key"))?;
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in certificates(&material.client_ca_pem, "authority's certificate")? {
-        roots.add(certificate)?;
-    }
-    let provider = Arc::new(ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(config)
-}
-
-fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(Error::Pem(what)),
-    }
-}
+#[error("the cipher suites do not allow QUIC")]
+pub struct Error;

@@ -35,8 +35,24 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let draft = path.with_extension("new");
     write_draft(&draft, bytes).map_err(failed("write", path))?;
     fs::rename(&draft, path).map_err(failed("write", path))?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
+    sync(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Renames a file within `dir`; durable when this returns.
+pub fn rename(dir: &Path, from: &str, to: &str) -> Result<(), Error> {
+    fs::rename(dir.join(from), dir.join(to)).map_err(failed("rename", &dir.join(from)))?;
+    sync(dir)
+}
+
+/// Removes files of `dir` where they are there.
+pub fn remove(dir: &Path, names: &[&str]) -> Result<(), Error> {
+    for path in names.iter().map(|name| dir.join(name)) {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &path)(error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Whether no leaf was ever made here: the authority then has no clients yet.
@@ -44,6 +60,10 @@ pub fn is_first_start(dir: &Path) -> Result<bool, Error> {
     let entries = fs::read_dir(dir).map_err(failed("list", dir))?;
     let names: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
     Ok(names.iter().all(|name| name == "ca.key" || name == "ca.new"))
+}
+
+fn sync(dir: &Path) -> Result<(), Error> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
 }
 
 fn write_draft(draft: &Path, bytes: &[u8]) -> io::Result<()> {
