@@ -18,6 +18,11 @@ pub trait Fabric: Send + Sync + 'static {
     /// Connects to `peer` at `at`. Fails where somebody else answers there.
     async fn dial(&self, peer: &NodeId, at: SocketAddr) -> Result<Arc<dyn Channel>, DialError>;
 
+    /// Connects to whoever of the cluster answers at `at` (a seed whose name is not known); [`Channel::peer`] tells who.
+    async fn dial_any(&self, at: SocketAddr) -> Result<Arc<dyn Channel>, DialError> {
+        Err(DialError::Refused { at, reason: "this fabric dials by name only".to_owned() })
+    }
+
     /// Waits for the next connection from a peer; `None` once the fabric has ended. Cancel-safe.
     async fn accept(&self) -> Option<Arc<dyn Channel>>;
 
