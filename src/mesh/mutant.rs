@@ -10,6 +10,7 @@ pub const MUTANTS: &[(&str, &str)] = &[
     ("retry-after-send", "a call whose answer did not come is sent again"),
     ("lose-call-on-disconnect", "a call whose connection ends is never told"),
     ("wrong-id", "an answer is taken as that of another call"),
+    ("handle-twice", "a request is handed to its actor twice"),
     ("revive-tombstone", "an older start of a node is believed after a newer one or its end"),
     ("no-local-health", "a node that was paused does not notice, and declares others dead at once"),
     ("suspect-is-dead", "a member is declared dead as soon as it is suspect"),
