@@ -32,8 +32,8 @@ impl SimFabric {
         Self { net, slot, life, at, clock }
     }
 
-    /// Connects to whoever of the cluster answers at `at`.
-    pub async fn dial_any(&self, at: SocketAddr, peer: Option<NodeId>) -> Result<Arc<dyn Channel>, DialError> {
+    /// Connects to `peer`, or to whoever of the cluster answers at `at`.
+    async fn connect(&self, at: SocketAddr, peer: Option<NodeId>) -> Result<Arc<dyn Channel>, DialError> {
         let begun = self.clock.global();
         let (id, told) = self.net.with(|net| net.dial((self.slot, self.life), at, peer, begun));
         let waiting = Waiting { net: &self.net, clock: &self.clock, id };
@@ -58,7 +58,11 @@ impl SimFabric {
 #[async_trait]
 impl Fabric for SimFabric {
     async fn dial(&self, peer: &NodeId, at: SocketAddr) -> Result<Arc<dyn Channel>, DialError> {
-        self.dial_any(at, Some(peer.clone())).await
+        self.connect(at, Some(peer.clone())).await
+    }
+
+    async fn dial_any(&self, at: SocketAddr) -> Result<Arc<dyn Channel>, DialError> {
+        self.connect(at, None).await
     }
 
     async fn accept(&self) -> Option<Arc<dyn Channel>> {

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use self::join::Tokens;
 use super::authority::{Leaf, Papers};
+use super::carry::drive;
 use super::fabric::SimFabric;
 use super::history::{Ending, Life, Seen, Span, Who};
 use super::machine::Machine;
@@ -29,6 +30,7 @@ use super::workload::{Desk, Shared};
 use crate::mesh::exports::Exports;
 use crate::mesh::handle::{Mesh, MeshParts};
 use crate::mesh::member::{Meta, SharedView};
+use crate::mesh::membership::generation;
 use crate::model::NodeId;
 use crate::world::World;
 use crate::world::disk::sim::SimDisk;
@@ -148,7 +150,7 @@ impl Fleet {
         let names = self.names_of(slot);
         let Some(site) = self.sites.get_mut(slot).filter(|site| site.process.is_none()) else { return Ok(()) };
         let Some(papers) = site.papers.clone() else { return Ok(()) };
-        site.generation += 1;
+        site.generation = generation::next(Some(site.generation), site.clock.shows(at));
         let (who, life) = (site.who(), site.generation);
         let seed = self.seed ^ (slot as u64).rotate_left(40) ^ life.rotate_left(20);
         let machine = Machine::start(seed, Arc::clone(&site.clock), at).map_err(|error| error.to_string())?;
@@ -305,7 +307,7 @@ fn bring_up(parts: MeshParts, setup: Setup, machine: &Machine) -> (Mesh, watch::
     let desk = Desk { who, slot, cluster, mesh: mesh.clone(), peers: names.into(), clock, net, shared };
     let gone = desk.clone();
     machine.begin(async move {
-        let error = task.run().await;
+        let error = task.run_with(drive).await;
         gone.shared.trace.note(format!("the mesh of {} cannot go on: {error}", gone.who.node));
     });
     let mut rng = Rng::seed_from_u64(seed ^ 0x776f_726b);
