@@ -5,7 +5,7 @@
 pub mod join;
 mod look;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::watch;
 
 use self::join::Tokens;
-use super::authority::{Leaf, Papers};
+use super::authority::{Authorities, Papers};
 use super::carry::drive;
 use super::fabric::SimFabric;
 use super::history::{Ending, Life, Seen, Span, Who};
@@ -87,6 +87,8 @@ pub struct Fleet {
     pub shared: Shared,
     /// By number.
     pub sites: Vec<Site>,
+    /// Who signs.
+    pub authorities: Authorities,
     /// Tokens that strangers join with.
     pub tokens: Tokens,
     rng: Rng,
@@ -129,17 +131,17 @@ pub fn address(slot: Slot, moves: u64) -> SocketAddr {
 
 impl Fleet {
     /// Machines on which nothing runs yet.
-    pub fn new(seed: u64, hand: Hand, shared: Shared, sites: Vec<Site>) -> Self {
+    pub fn new(seed: u64, hand: Hand, shared: Shared, sites: Vec<Site>, authorities: Authorities) -> Self {
         let rng = Rng::seed_from_u64(seed ^ 0x666c_6565_74);
-        Self { seed, net: SimNet::new(seed), hand, shared, sites, tokens: Tokens::default(), rng }
+        Self { seed, net: SimNet::new(seed), hand, shared, sites, authorities, tokens: Tokens::default(), rng }
     }
 
     /// Founds a cluster on a machine.
     pub fn found(&mut self, slot: Slot) -> Result<(), String> {
         let at = self.hand.at();
         if let Some(site) = self.sites.get_mut(slot) {
-            let leaf = Leaf::issue(&site.name, site.cluster, site.clock.shows(at));
-            site.papers = Some(Papers { cluster: site.cluster, leaf, revoked: BTreeSet::new() });
+            let (now, clock) = (site.clock.shows(at), site.clock.clone());
+            site.papers = Some(self.authorities.papers(&site.name, site.cluster, now, clock)?);
         }
         self.boot(slot)
     }
@@ -157,7 +159,15 @@ impl Fleet {
         self.net.boot(slot, site.at, life, papers, Arc::clone(&site.clock));
         let parts = parts(site, &self.net, seed);
         let scribe = Scribe { who: who.clone(), clock: Arc::clone(&site.clock), shared: self.shared.clone() };
-        let setup = Setup { scribe, names, slot, cluster: site.cluster, net: self.net.clone(), seed };
+        let setup = Setup {
+            scribe,
+            names,
+            slot,
+            cluster: site.cluster,
+            net: self.net.clone(),
+            seed,
+            authorities: self.authorities.clone(),
+        };
         let (mesh, view) = machine.inside(|| bring_up(parts, setup, &machine));
         site.frozen = false;
         site.starved = None;
@@ -252,7 +262,7 @@ impl Fleet {
         let Some(Process { machine, mesh, .. }) = self.sites.get(slot).and_then(|site| site.process.as_ref()) else {
             return;
         };
-        let revoked = self.net.papers(slot, |papers| papers.revoked.clone()).unwrap_or_default();
+        let revoked = self.net.papers(slot, |papers| papers.revoked()).unwrap_or_default();
         machine.inside(|| mesh.refuse(move |node| revoked.contains(node)));
     }
 }
@@ -290,16 +300,17 @@ struct Setup {
     cluster: u32,
     net: SimNet,
     seed: u64,
+    authorities: Authorities,
 }
 
 /// Puts a mesh together and begins its work and everything that uses it.
 fn bring_up(parts: MeshParts, setup: Setup, machine: &Machine) -> (Mesh, watch::Receiver<SharedView>) {
-    let Setup { scribe, names, slot, cluster, net, seed } = setup;
+    let Setup { scribe, names, slot, cluster, net, seed, authorities } = setup;
     let (shared, who, clock) = (scribe.shared.clone(), scribe.who.clone(), Arc::clone(&scribe.clock));
     export(&parts.exports, &scribe);
     let certifiers: Vec<NodeId> = names.iter().take(CERTIFIERS).cloned().collect();
     if certifiers.contains(&who.node) {
-        let certifier = Certifier { net: net.clone(), slot, cluster, clock: Arc::clone(&clock) };
+        let certifier = Certifier { net: net.clone(), slot, cluster, clock: Arc::clone(&clock), authorities, shared: shared.clone() };
         parts.exports.serve::<Certifying>(CERTIFIER, Arc::new(certifier));
     }
     let (mesh, task) = Mesh::new(parts);

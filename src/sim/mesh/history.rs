@@ -38,6 +38,8 @@ pub struct History {
     pub opened: Vec<Opened>,
     /// Every join that was asked for.
     pub joins: Vec<Join>,
+    /// Requests for certificates that were granted, with whether they asked for a name that was not the node's.
+    pub signed: Vec<(At, NodeId, bool)>,
     /// When which node was revoked.
     pub revoked: BTreeMap<NodeId, At>,
     /// Most connections that were seen between two machines at once, by pair, after healing.
@@ -229,12 +231,12 @@ impl Opened {
     pub fn between(at: At, dialler: Slot, dialling: &Host, accepter: Slot, accepting: &Host) -> Self {
         let shown = |slot: Slot, by: &Host, to: &Host| Shown {
             slot,
-            node: by.papers.leaf.node.clone(),
-            cluster: by.papers.leaf.cluster,
-            not_after: by.papers.leaf.not_after,
+            node: by.papers.node().clone(),
+            cluster: by.papers.cluster,
+            not_after: by.papers.ends(),
             to_cluster: to.papers.cluster,
             clock: to.clock.shows(at),
-            known_revoked: to.papers.revoked.contains(&by.papers.leaf.node),
+            known_revoked: by.papers.is_refused_by(&to.papers),
         };
         Self { at, shown: [shown(dialler, dialling, accepting), shown(accepter, accepting, dialling)] }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _};
 
+use super::authority::Authorities;
 use super::faults::Storm;
 use super::fleet::{Fleet, Site};
 use super::history::History;
@@ -78,7 +79,11 @@ pub fn run(options: Options) -> (Result<Summary, Breach>, String) {
     let nodes = options.nodes.unwrap_or(drawn).clamp(*NODES.start(), *NODES.end());
     let shared = Shared::new(trace.clone());
     let sites = sites(nodes, &hand, &mut rng);
-    let mut fleet = Fleet::new(options.seed, hand, shared.clone(), sites);
+    let authorities = match Authorities::generate(2) {
+        Ok(authorities) => authorities,
+        Err(what) => return (Err(Breach { what, tail: String::new() }), String::new()),
+    };
+    let mut fleet = Fleet::new(options.seed, hand, shared.clone(), sites, authorities);
     let outcome = live(&mut fleet, options, nodes).and_then(|()| {
         let history = shared.history.lock();
         judge(&history)?;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::authority::{Leaf, Papers};
+use super::authority::Authorities;
 use super::fabric::SimFabric;
 use super::fleet::address;
 use super::machine::Machine;
@@ -33,18 +33,17 @@ fn name(slot: usize) -> NodeId {
     NodeId(format!("n{slot}").into())
 }
 
-fn papers(slot: usize, cluster: u32) -> Papers {
-    Papers { cluster, leaf: Leaf::issue(&name(slot), cluster, ORIGIN), revoked: BTreeSet::new() }
-}
 
 impl Pair {
     fn new(clusters: [u32; 2]) -> Self {
         let (net, hand) = (SimNet::new(7), Hand::default());
         let mut pair = Self { net, hand, machines: Vec::new(), fabrics: Vec::new(), said: Arc::default() };
+        let authorities = Authorities::generate(2).unwrap();
         for (slot, cluster) in clusters.into_iter().enumerate() {
             let clock = Arc::new(NodeClock::new(pair.hand.clone(), 0, 0));
             pair.machines.push(Machine::start(slot as u64, Arc::clone(&clock), At::ZERO).unwrap());
-            pair.net.boot(slot, address(slot, 0), 1, papers(slot, cluster), Arc::clone(&clock));
+            let papers = authorities.papers(&name(slot), cluster, ORIGIN, clock.clone()).unwrap();
+            pair.net.boot(slot, address(slot, 0), 1, papers, Arc::clone(&clock));
             pair.fabrics.push(Arc::new(SimFabric::new(pair.net.clone(), slot, 1, address(slot, 0), clock)));
         }
         pair
@@ -89,9 +88,16 @@ impl Pair {
     where
         F: Future<Output = String> + Send,
     {
+        self.dial_as(name(1), work);
+    }
+
+    fn dial_as<F>(&self, expected: NodeId, work: impl FnOnce(Arc<dyn crate::mesh::fabric::Channel>) -> F + Send + 'static)
+    where
+        F: Future<Output = String> + Send,
+    {
         let (fabric, said) = (Arc::clone(&self.fabrics[0]), Arc::clone(&self.said));
         self.machines[0].begin(async move {
-            let outcome = match fabric.dial(&name(1), address(1, 0)).await {
+            let outcome = match fabric.dial(&expected, address(1, 0)).await {
                 Ok(channel) => work(channel).await,
                 Err(DialError::Unreachable(_)) => "unreachable".into(),
                 Err(DialError::Refused { reason, .. }) => format!("refused: {reason}"),
@@ -228,14 +234,13 @@ fn strangers_impostors_and_the_revoked_are_refused() {
     assert!(stranger.said().starts_with("refused"), "{}", stranger.said());
 
     let mut impostor = Pair::new([0, 0]);
-    impostor.net.papers(1, |papers| papers.leaf.node = NodeId("somebody".into()));
     impostor.serve();
-    impostor.dial(|channel| echo(channel, 10));
+    impostor.dial_as(NodeId("somebody".into()), |channel| echo(channel, 10));
     impostor.pass(2);
     assert!(impostor.said().starts_with("refused"), "{}", impostor.said());
 
     let mut revoked = Pair::new([0, 0]);
-    revoked.net.papers(1, |papers| papers.revoked.insert(name(0)));
+    revoked.net.papers(1, |papers| papers.revoke(&name(0), ORIGIN));
     revoked.serve();
     revoked.dial(|channel| echo(channel, 10));
     revoked.pass(2);

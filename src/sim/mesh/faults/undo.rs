@@ -48,7 +48,8 @@ impl Storm {
             Later::Join { slot, request, tries } => {
                 let wanted = if slot == self.intruder { self.intrusion(fleet, tries) } else { request };
                 let fresh = slot != self.intruder && tries % 8 == 0;
-                let request = if fresh { Request { token: token(fleet, slot), ..wanted } } else { wanted };
+                let cluster = fleet.sites.get(slot).map_or(0, |site| site.cluster);
+                let request = if fresh { Request { token: fleet.make_token(cluster)?, ..wanted } } else { wanted };
                 let done = fleet.try_join(slot, request)?;
                 if !done && (slot != self.intruder || tries < INTRUSIONS) {
                     self.later(at + ASK_AGAIN, Later::Join { slot, request, tries: tries + 1 });
@@ -94,12 +95,11 @@ impl Storm {
             let again = fleet.hand.at() + Duration::from_millis(500);
             return self.later(again, Later::Tell { slot, revoked });
         }
-        if let Some(papers) = &mut site.papers {
-            papers.revoked.insert(name.clone());
+        if let Some(papers) = &site.papers {
+            papers.revoke(&name, site.clock.shows(fleet.hand.at()));
         }
         if site.is_up() {
             fleet.shared.trace.note(format!("{} is told to refuse {name}", site.name));
-            fleet.net.papers(slot, |papers| papers.revoked.insert(name));
             fleet.refuse_revoked(slot);
         }
     }
@@ -108,7 +108,7 @@ impl Storm {
     fn intrusion(&mut self, fleet: &Fleet, tries: u32) -> Request {
         let newest = fleet.tokens.newest();
         let token = self.rng.random_range(1..=newest.max(1));
-        Request { token, genuine: tries % 2 == 0, key: 1_000 + u64::from(tries) }
+        Request { token, genuine: tries.is_multiple_of(2), key: 1_000 + u64::from(tries) }
     }
 }
 
@@ -131,11 +131,4 @@ fn over(fleet: &Fleet, slot: Slot, which: Trouble) {
         *of == slot && *trouble == which && span.to.is_none()
     });
     open.for_each(|(_, _, span)| span.to = Some(at));
-}
-
-/// A token for one use, made when it is needed.
-fn token(fleet: &mut Fleet, slot: Slot) -> u64 {
-    let cluster = fleet.sites.get(slot).map_or(0, |site| site.cluster);
-    let maker = fleet.sites.iter().find(|site| site.cluster == cluster).map(|site| site.clock.shows(fleet.hand.at()));
-    fleet.tokens.make(1, maker.unwrap_or_default())
 }

@@ -6,30 +6,28 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::{Fleet, Site};
+use crate::mesh::identity::Fingerprint;
+use crate::mesh::identity::token::{JoinToken, TokenRecord, admit};
 use crate::model::Timestamp;
-use crate::sim::mesh::authority::{Leaf, Papers};
 use crate::sim::mesh::history::Join;
 use crate::sim::mesh::net::Slot;
+use crate::world::entropy::Rng;
 
 /// How long a token is good for.
 const TOKEN_LIFETIME: Duration = Duration::from_mins(3);
 
 /// What the authority keeps of the tokens it has made.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Tokens {
     next: u64,
     known: BTreeMap<u64, Token>,
 }
 
-/// A token.
-#[derive(Debug, Clone)]
-pub struct Token {
-    /// How many nodes may use it.
-    pub uses: u32,
-    /// When it ends.
-    pub expires: Timestamp,
-    /// Who has used it: the node, and the key that it showed.
-    pub used: Vec<(crate::model::NodeId, u64)>,
+/// A token: what was handed out, how often it may be used, and what the authority keeps of it.
+struct Token {
+    token: JoinToken,
+    uses: u32,
+    record: TokenRecord,
 }
 
 /// What a stranger shows.
@@ -45,9 +43,11 @@ pub struct Request {
 
 impl Tokens {
     /// Makes a token.
-    pub fn make(&mut self, uses: u32, now: Timestamp) -> u64 {
+    pub fn make(&mut self, uses: u32, key: Fingerprint, now: Timestamp, rng: &mut Rng) -> u64 {
+        let token = JoinToken::generate(rng, key);
+        let record = TokenRecord::new(&token, now, TOKEN_LIFETIME, Some(uses));
         self.next += 1;
-        self.known.insert(self.next, Token { uses, expires: now + TOKEN_LIFETIME, used: Vec::new() });
+        self.known.insert(self.next, Token { token, uses, record });
         self.next
     }
 
@@ -57,17 +57,21 @@ impl Tokens {
     }
 
     /// Decides, and counts the use.
-    fn admit(&mut self, request: Request, node: &crate::model::NodeId, now: Timestamp) -> bool {
-        let Some(token) = self.known.get_mut(&request.token) else { return false };
-        let again = token.used.contains(&(node.clone(), request.key));
-        let room = token.used.len() < token.uses as usize;
-        if !request.genuine || now > token.expires || !(again || room) {
-            return false;
+    fn admit(&mut self, request: Request, now: Timestamp, rng: &mut Rng) -> bool {
+        let Some(known) = self.known.get_mut(&request.token) else { return false };
+        let mut shown = known.token.clone();
+        if !request.genuine {
+            // The name of a token is no secret.
+            shown = JoinToken::generate(rng, known.token.fingerprint);
+            shown.id.clone_from(&known.token.id);
         }
-        if !again {
-            token.used.push((node.clone(), request.key));
+        match admit(Some(&known.record), &shown.presented(), now) {
+            Ok(after) => {
+                known.record = after;
+                true
+            }
+            Err(_) => false,
         }
-        true
     }
 }
 
@@ -88,14 +92,14 @@ impl Fleet {
         let Some((name, cluster)) = self.sites.get(slot).map(|site| (site.name.clone(), site.cluster)) else {
             return Ok(false);
         };
-        let granted = self.tokens.admit(request, &name, clock);
+        let granted = self.tokens.admit(request, clock, &mut self.rng);
         self.shared.trace.note(format!("{name} asks {seed_name} to join with {request:?}: {granted}"));
         let known = self.tokens.known.get(&request.token);
         let join = Join {
             at,
             token: request.token,
             uses: known.map_or(0, |token| token.uses),
-            expires: known.map_or(Timestamp(0), |token| token.expires),
+            expires: known.map_or(Timestamp(0), |token| token.record.expires),
             clock,
             genuine: request.genuine,
             node: name.clone(),
@@ -106,13 +110,24 @@ impl Fleet {
         if !granted || !answered {
             return Ok(false);
         }
-        let revoked = self.net.papers(seed, |papers| papers.revoked.clone()).unwrap_or_default();
+        let revoked = self.net.papers(seed, |papers| papers.revoked()).unwrap_or_default();
         if let Some(site) = self.sites.get_mut(slot) {
-            site.papers = Some(Papers { cluster, leaf: Leaf::issue(&name, cluster, clock), revoked });
+            let papers = self.authorities.papers(&name, cluster, clock, site.clock.clone())?;
+            revoked.iter().for_each(|node| papers.revoke(node, clock));
+            site.papers = Some(papers);
             site.remembered.insert(seed_name, seed_at);
         }
         self.boot(slot)?;
+        self.refuse_revoked(slot);
         Ok(true)
+    }
+
+    /// A token of a cluster for one use, made when it is needed.
+    pub fn make_token(&mut self, cluster: u32) -> Result<u64, String> {
+        let at = self.hand.at();
+        let key = self.authorities.of(cluster)?.fingerprint();
+        let maker = self.sites.iter().find(|site| site.cluster == cluster).map(|site| site.clock.shows(at));
+        Ok(self.tokens.make(1, key, maker.unwrap_or_default(), &mut self.rng))
     }
 
     /// A running, joined node of the same cluster.

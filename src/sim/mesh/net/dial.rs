@@ -10,7 +10,7 @@ use super::weather::RETRANSMIT;
 use super::{ACCEPT_QUEUE, Event, Net, Slot};
 use crate::mesh::fabric::DialError;
 use crate::model::NodeId;
-use crate::sim::mesh::authority::verdict;
+use crate::sim::mesh::authority::handshake;
 use crate::sim::mesh::history::Opened;
 use crate::sim::mesh::time::At;
 
@@ -102,8 +102,9 @@ impl Net {
             return Err(DialError::Unreachable(dial.to));
         };
         let (to, now) = (dial.to, self.now);
-        let judged = verdict(&dialler.papers, dialler.clock.shows(now), &accepter.papers, dial.peer.as_ref())
-            .and_then(|()| verdict(&accepter.papers, accepter.clock.shows(now), &dialler.papers, None));
+        // Whoever dials an address alone learns the name there.
+        let expected = dial.peer.as_ref().unwrap_or(accepter.papers.node());
+        let judged = handshake(&dialler.papers, &accepter.papers, expected);
         if let Err(reason) = judged {
             self.counts.refused += 1;
             return Err(refused(to, reason));
@@ -113,8 +114,8 @@ impl Net {
         }
         self.opened.push(Opened::between(now, dial.from, dialler, target, accepter));
         let ends = [
-            End::new(dial.from, dialler.life, dialler.papers.leaf.node.clone(), dialler.at),
-            End::new(target, accepter.life, accepter.papers.leaf.node.clone(), accepter.at),
+            End::new(dial.from, dialler.life, dialler.papers.node().clone(), dialler.at),
+            End::new(target, accepter.life, accepter.papers.node().clone(), accepter.at),
         ];
         self.sequence += 1;
         let conn = self.sequence;

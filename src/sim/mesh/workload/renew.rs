@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
-use super::{Desk, pause};
+use super::{Desk, Shared, pause};
 use crate::mesh::address::{Address, Class, Refusal};
 use crate::mesh::exports::{Handler, Protocol};
-use crate::model::{NodeId, Timestamp};
-use crate::sim::mesh::authority::{LEAF_LIFETIME, Leaf};
+use crate::mesh::identity::{Credential, request};
+use crate::model::NodeId;
+use crate::sim::mesh::authority::{Authorities, LEAF_LIFETIME, subject};
 use crate::sim::mesh::net::SimNet;
 use crate::sim::mesh::time::NodeClock;
 use crate::world::clock::Clock as _;
@@ -21,25 +22,27 @@ use crate::world::entropy::Rng;
 pub const CERTIFIER: &str = "certifier";
 /// How long a node waits for its new certificate.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// Share of requests that ask for a name that is not the node's own.
+const STRAYS: f64 = 0.2;
 
-/// Messages of the certifier.
+/// Messages of the certifier: a request for a certificate, and the chain.
 pub struct Certifying;
 
 impl Protocol for Certifying {
     const ACTOR: &'static str = CERTIFIER;
     const VERSION: u16 = 1;
     const CLASS: Class = Class::Control;
-    type Request = ();
-    type Answer = Signed;
+    type Request = Wanted;
+    type Answer = String;
 }
 
-/// A certificate.
+/// A request for a certificate.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Signed {
-    /// From then.
-    pub not_before: Timestamp,
-    /// Until then.
-    pub not_after: Timestamp,
+pub struct Wanted {
+    /// The request, PEM.
+    pub request_pem: String,
+    /// Whether it asks for a name that is not the node's own: for the history, not for the signer.
+    pub strays: bool,
 }
 
 /// Signs for whoever asks and is not revoked.
@@ -52,16 +55,24 @@ pub struct Certifier {
     pub cluster: u32,
     /// Its clock.
     pub clock: Arc<NodeClock>,
+    /// The keys.
+    pub authorities: Authorities,
+    /// Where it writes down whom it has signed for.
+    pub shared: Shared,
 }
 
 #[async_trait]
 impl Handler<Certifying> for Certifier {
-    async fn handle(&self, from: &NodeId, _request: ()) -> Result<Signed, Refusal> {
-        if self.net.papers(self.slot, |papers| papers.revoked.contains(from)) == Some(true) {
+    async fn handle(&self, from: &NodeId, wanted: Wanted) -> Result<String, Refusal> {
+        if self.net.papers(self.slot, |papers| papers.revoked().contains(from)) == Some(true) {
             return Err(Refusal::Forbidden("revoked".into()));
         }
-        let leaf = Leaf::issue(from, self.cluster, self.clock.now());
-        Ok(Signed { not_before: leaf.not_before, not_after: leaf.not_after })
+        let authority = self.authorities.of(self.cluster).map_err(Refusal::Failed)?;
+        let signed = authority.sign_node(&wanted.request_pem, &subject(from), LEAF_LIFETIME, self.clock.now());
+        let chain = signed.map_err(|error| Refusal::Forbidden(error.to_string()))?;
+        let at = self.clock.global();
+        self.shared.history.lock().signed.push((at, from.clone(), wanted.strays));
+        Ok(chain)
     }
 }
 
@@ -69,16 +80,26 @@ impl Handler<Certifying> for Certifier {
 pub async fn renew_for_ever(desk: Desk, certifiers: Vec<NodeId>, mut rng: Rng) {
     loop {
         pause(&mut rng, 500, 2_000).await;
-        let ends = desk.net.papers(desk.slot, |papers| papers.leaf.not_after).unwrap_or_default();
+        let ends = desk.net.papers(desk.slot, |papers| papers.ends()).unwrap_or_default();
         if ends.since(desk.clock.now()) > LEAF_LIFETIME.mul_f64(rng.random_range(0.3..0.5)) {
             continue;
         }
         let Some(certifier) = certifiers.get(rng.random_range(0..certifiers.len().max(1))) else { return };
-        let signed = desk.mesh.call::<Certifying>(&Address::new(certifier, CERTIFIER), (), DEADLINE).await;
-        desk.shared.trace.note(format!("{} asks {certifier} for a certificate: {signed:?}", desk.who.node));
-        if let Ok(Signed { not_before, not_after }) = signed {
-            let leaf = Leaf { node: desk.who.node.clone(), cluster: desk.cluster, not_before, not_after };
-            desk.net.papers(desk.slot, |papers| papers.leaf = leaf);
+        let strays = rng.random_bool(STRAYS);
+        let mut wished = subject(&desk.who.node);
+        if strays {
+            wished.names.push("n0".into());
+            wished.names.push("somebody".into());
+        }
+        let Ok((key_pem, request_pem)) = request(&wished) else { continue };
+        let wanted = Wanted { request_pem, strays };
+        let signed = desk.mesh.call::<Certifying>(&Address::new(certifier, CERTIFIER), wanted, DEADLINE).await;
+        let come = signed.as_ref().map_or_else(ToString::to_string, |_| "signed".into());
+        desk.shared.trace.note(format!("{} asks {certifier} for a certificate: {come}", desk.who.node));
+        if let Ok(certificate_pem) = signed {
+            let credential = Credential { certificate_pem, key_pem };
+            let renewed = desk.net.papers(desk.slot, |papers| papers.live.renew(&credential).is_ok());
+            desk.shared.trace.note(format!("{} has a new certificate: {renewed:?}", desk.who.node));
         }
     }
 }

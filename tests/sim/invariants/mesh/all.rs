@@ -8,6 +8,7 @@ mod every_call_ends;
 mod healed_calls_are_answered;
 mod no_bad_certificate_is_accepted;
 mod no_live_node_is_declared_dead;
+mod only_own_names_are_signed;
 mod outcomes_are_true;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub const ALL: &[Invariant] = &[
     watches_do_not_cry_wolf::INVARIANT,
     no_bad_certificate_is_accepted::INVARIANT,
     tokens_are_counted::INVARIANT,
+    only_own_names_are_signed::INVARIANT,
     clusters_do_not_mix::INVARIANT,
     tombstones_stay::INVARIANT,
     no_live_node_is_declared_dead::INVARIANT,

@@ -202,17 +202,24 @@ fn bad_certificates_are_found() {
         move |history: &mut History| history.opened.push(Opened { at: at(9), shown: [shown_first, shown()] })
     };
     assert_eq!(broken(with(shown())), Vec::<&str>::new());
-    assert_eq!(broken(with(Shown { clock: Timestamp(1_001), ..shown() })), ["INV-M7"]);
+    assert_eq!(broken(with(Shown { clock: Timestamp(2_000_000), ..shown() })), ["INV-M7"]);
     assert_eq!(broken(with(Shown { known_revoked: true, ..shown() })), ["INV-M7"]);
     assert_eq!(broken(with(Shown { cluster: 1, ..shown() })), ["INV-M9"]);
 }
 
 #[test]
 fn bad_joins_are_found() {
-    assert_eq!(broken(|history| history.joins.extend([join(1), join(1)])), Vec::<&str>::new());
+    assert_eq!(broken(|history| history.joins.push(join(1))), Vec::<&str>::new());
+    assert_eq!(broken(|history| history.joins.extend([join(1), join(1)])), ["INV-M8"]);
     assert_eq!(broken(|history| history.joins.extend([join(1), join(2)])), ["INV-M8"]);
     assert_eq!(broken(|history| history.joins.push(Join { genuine: false, ..join(1) })), ["INV-M8"]);
     assert_eq!(broken(|history| history.joins.push(Join { clock: Timestamp(2_000), ..join(1) })), ["INV-M8"]);
+}
+
+#[test]
+fn a_certificate_for_another_name_is_found() {
+    assert_eq!(broken(|history| history.signed.push((at(9), node(1), false))), Vec::<&str>::new());
+    assert_eq!(broken(|history| history.signed.push((at(9), node(1), true))), ["INV-M16"]);
 }
 
 #[test]

@@ -18,7 +18,16 @@ fn check(history: &History) -> Result<(), String> {
     for Sight { at, by, member, seen } in &history.sights {
         // What is forgotten stays a tombstone for this judge.
         let Some(seen) = seen else { continue };
-        let Some(before) = known.insert((by, member), *seen) else { continue };
+        let Some(before) = known.get(&(by, member)).copied() else {
+            known.insert((by, member), *seen);
+            continue;
+        };
+        // SWIM lets a death override any incarnation of its life; the highest that was seen stays the mark to pass.
+        let highest = match seen.generation == before.generation {
+            true => seen.incarnation.max(before.incarnation),
+            false => seen.incarnation,
+        };
+        known.insert((by, member), Seen { incarnation: highest, ..*seen });
         if member != &by.node && is_revived(before, *seen) {
             return Err(format!("at {at:?} {} sees {member} as {seen:?} after {before:?}", by.node));
         }
@@ -34,6 +43,6 @@ fn is_revived(before: Seen, now: Seen) -> bool {
     match before.life {
         Life::Dead => lives && now.incarnation <= before.incarnation,
         Life::Left => lives,
-        Life::Alive | Life::Suspect => now.incarnation < before.incarnation && now.life != Life::Left,
+        Life::Alive | Life::Suspect => lives && now.incarnation < before.incarnation,
     }
 }
