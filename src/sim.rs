@@ -7,6 +7,7 @@
 pub mod client;
 pub mod clock;
 pub mod cluster;
+pub mod gossip;
 pub mod history;
 #[path = "../tests/sim/invariants/all.rs"]
 pub mod invariants;

@@ -10,13 +10,14 @@
 //!   names and no metadata.
 //! - a member is a number to foca (`roster`), because it compares members all the time.
 //!
-//! `core` takes inputs and gives effects, `frames` is its reading half, `telling` what this node says of itself, `wire`
+//! `core` takes inputs and gives effects (`effect`), `frames` is its reading half, `telling` what this node says of itself, `wire`
 //! the bytes, `driver` the task. What a node is sure to remember: a tombstone's number never comes back to life, since
 //! only a larger number replaces it, and only the node itself takes a larger number.
 
 mod core;
 mod detector;
 mod driver;
+mod effect;
 mod frames;
 pub mod generation;
 mod roster;
@@ -26,8 +27,9 @@ mod sync;
 mod telling;
 mod wire;
 
-pub use core::{Counts, Effect, Membership, Recipient, Seed, TooLarge};
+pub use core::Membership;
 pub use driver::{Carrier, Command, MAX_COMMANDS, run};
+pub use effect::{Acquaintance, Counts, Effect, Recipient, Seed, TooLarge};
 pub use settings::{MAX_AHEAD, MAX_DATAGRAM, MAX_HEALTH, MAX_MEMBERS, MAX_SEEDS, Settings};
 
 use super::member::Meta;

@@ -1,7 +1,6 @@
 //! The core: what comes in, what is to be done about it, and one order of everything that waits for its time.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,67 +8,15 @@ use foca::{Foca, Member as Update, State, Timer};
 use parking_lot::Mutex;
 
 use super::detector::{Act, Detector};
+use super::effect::{Acquaintance, Counts, Effect, Recipient, Seed, TooLarge};
 use super::generation::MAX_GENERATION;
 use super::roster::{ME, Roster, Standing, Told, number_of};
 use super::settings::{LATE, MAX_SEEDS, Settings};
 use super::swim::{Dice, Id, Outbox, Rumours, Shared, Wire};
 use super::wire::{Body, FOCA, Frame, encode_meta};
-use crate::mesh::member::{Meta, View};
+use crate::mesh::member::{Life, Meta, View};
 use crate::mesh::mutant::mutant;
 use crate::model::{NodeId, Timestamp};
-
-/// Somebody who may be of the cluster, to be asked first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seed {
-    /// Its name, where that is known; else whoever answers.
-    pub node: Option<NodeId>,
-    /// Where it is.
-    pub address: SocketAddr,
-}
-
-/// To whom a datagram goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recipient {
-    /// A member; its addresses are in the view.
-    Member(NodeId),
-    /// A seed, perhaps of unknown name.
-    Seed(Seed),
-}
-
-/// What the core wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Send a datagram of at most [`super::MAX_DATAGRAM`] bytes. It may be lost.
-    Send {
-        /// To whom.
-        to: Recipient,
-        /// What.
-        bytes: Bytes,
-    },
-    /// [`Membership::view`] has changed.
-    Changed,
-}
-
-/// What was counted since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Datagrams that could not be read, were too long, or named a member that cannot be.
-    pub malformed: u64,
-    /// Times that this node took a new number because others held it for dead, or another claimed its name.
-    pub renewed: u64,
-    /// Members that this node suspected by itself.
-    pub suspected: u64,
-    /// Members that this node declared dead by itself.
-    pub declared: u64,
-    /// Times that this node found that it had been paused or starved.
-    pub late: u64,
-}
-
-/// What this node tells does not fit [`crate::mesh::member::MAX_META_BYTES`] or has too many addresses; nothing has
-/// changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("what the node tells about itself is too large for gossip")]
-pub struct TooLarge;
 
 /// Membership without I/O. Give it what comes in and call [`Membership::due`] at [`Membership::next_due`]; after each
 /// call take its effects with [`Membership::drain`].
@@ -92,6 +39,8 @@ pub struct Membership {
     forgets: u64,
     pub(super) sync: super::sync::State,
     pub(super) telling: super::telling::State,
+    /// This node's number at the end of the last input.
+    number: u64,
     pub(super) renewed_at: Option<Timestamp>,
     pub(super) left: bool,
 }
@@ -118,13 +67,8 @@ impl Membership {
         let shared = Arc::new(Mutex::new(shared));
         let mut dice = Dice(seed);
         let (wire, rumours) = (Wire(shared.clone()), Rumours(shared.clone()));
-        let foca = Foca::with_custom_broadcast(
-            Id { slot: ME, number },
-            settings.foca(1),
-            Dice(dice.next()),
-            wire,
-            rumours,
-        );
+        let foca =
+            Foca::with_custom_broadcast(Id { slot: ME, number }, settings.foca(1), Dice(dice.next()), wire, rumours);
         let mut core = Self {
             me: me.clone(),
             detector: Detector::new(settings.clone(), now),
@@ -141,6 +85,7 @@ impl Membership {
             gossips: false,
             forget: BTreeMap::new(),
             forgets: 0,
+            number,
             renewed_at: None,
             left: false,
         };
@@ -157,6 +102,13 @@ impl Membership {
     /// The members as this node sees them now.
     pub fn view(&self) -> View {
         self.shared.lock().roster.view(self.detector.health.score())
+    }
+
+    /// How one member stands and the version of what it tells, where it is known: cheaper than a view.
+    pub fn member(&self, node: &NodeId) -> Option<(Life, u64)> {
+        let shared = self.shared.lock();
+        let record = shared.roster.get(shared.roster.find(&node.0)?)?;
+        Some((record.life()?, record.told.as_ref().map_or(0, |told| told.version)))
     }
 
     /// What was counted.
@@ -211,6 +163,29 @@ impl Membership {
         self.settle(now);
     }
 
+    /// This node, for [`Membership::acquaint`].
+    pub fn acquaintance(&self) -> Acquaintance {
+        let told = self.shared.lock().roster.get(ME).and_then(|me| me.told.clone());
+        Acquaintance { name: self.me.clone(), number: self.stamp().0, told }
+    }
+
+    /// Takes others as long known and alive, without telling anybody: how a simulation starts with a large cluster.
+    pub fn acquaint<'a>(&mut self, now: Timestamp, others: impl IntoIterator<Item = &'a Acquaintance>) {
+        for other in others {
+            let slot = self.shared.lock().roster.intern_shared(&other.name);
+            let Ok(slot) = slot else { continue };
+            if let Some(told) = &other.told {
+                self.shared.lock().roster.learn(slot, told.clone());
+            }
+            if slot != ME {
+                self.update(now, Id { slot, number: other.number }, 0, State::Alive, false);
+            }
+        }
+        self.sync.settle();
+        self.follow_size();
+        self.settle(now);
+    }
+
     /// Says goodbye to some, who tell the rest; afterwards nothing more happens here. Coming back takes a new
     /// generation.
     pub fn leave(&mut self, now: Timestamp) {
@@ -255,7 +230,6 @@ impl Membership {
             }
             Act::Dead { id, incarnation } => {
                 self.counts.declared += 1;
-                self.detector.forget_sight(id.slot);
                 self.update(now, id, incarnation, State::Down, true);
                 // Should it live, it learns how it stands here.
                 self.send_record(id.slot, id.slot);
@@ -282,14 +256,16 @@ impl Membership {
         self.with_foca(now, |foca, out| foca.apply_many(std::iter::once(update), spread, out));
     }
 
-    /// Calls foca and takes its effects.
-    pub(super) fn with_foca<R>(
+    /// Calls foca and takes its effects. What it refuses is counted.
+    pub(super) fn with_foca(
         &mut self,
         now: Timestamp,
-        call: impl FnOnce(&mut Foca<Id, Wire, Dice, Rumours>, &mut Outbox) -> R,
-    ) -> R {
+        call: impl FnOnce(&mut Foca<Id, Wire, Dice, Rumours>, &mut Outbox) -> Result<(), foca::Error>,
+    ) {
         let mut out = Outbox::default();
-        let result = call(&mut self.foca, &mut out);
+        if call(&mut self.foca, &mut out).is_err() {
+            self.counts.malformed += 1;
+        }
         for (to, bytes) in out.sends {
             let mut datagram = Vec::with_capacity(bytes.len() + 1);
             datagram.push(FOCA);
@@ -308,7 +284,6 @@ impl Membership {
                 }
             }
         }
-        result
     }
 
     fn gossip_due(&mut self, now: Timestamp) {
@@ -317,10 +292,7 @@ impl Membership {
         }
         let Some((timer, _)) = self.gossip.take() else { return };
         self.gossips = false;
-        let result = self.with_foca(now, |foca, out| foca.handle_timer(timer, out));
-        if result.is_err() {
-            self.counts.malformed += 1;
-        }
+        self.with_foca(now, |foca, out| foca.handle_timer(timer, out));
     }
 
     pub(super) fn send(&mut self, slot: u32, bytes: Bytes) {
@@ -335,8 +307,10 @@ impl Membership {
 
     /// This node's number and incarnation.
     pub(super) fn stamp(&self) -> (u64, u16) {
+        let number = self.foca.identity().number;
         let shared = self.shared.lock();
-        shared.roster.get(ME).map_or((0, 0), |me| (me.number, me.incarnation))
+        let incarnation = shared.roster.get(ME).filter(|me| me.number == number).map_or(0, |me| me.incarnation);
+        (number, incarnation)
     }
 
     pub(super) fn send_frame(&mut self, slot: u32, body: Body<'_>) {
@@ -365,6 +339,8 @@ impl Membership {
         let mut shared = self.shared.lock();
         if let Some(me) = shared.roster.get_mut(ME).filter(|me| me.number != number) {
             (me.number, me.incarnation) = (number, 0);
+        }
+        if std::mem::replace(&mut self.number, number) != number {
             shared.changed = true;
             self.counts.renewed += 1;
         }
@@ -383,8 +359,6 @@ impl Membership {
         self.renewed_at = Some(now);
         self.shared.lock().claimed = 0;
         let id = Id { slot: ME, number: claimed.saturating_add(1) };
-        if self.with_foca(now, |foca, out| foca.change_identity(id, out)).is_err() {
-            self.counts.malformed += 1;
-        }
+        self.with_foca(now, |foca, out| foca.change_identity(id, out));
     }
 }

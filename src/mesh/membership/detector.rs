@@ -209,7 +209,7 @@ impl Detector {
             return true;
         }
         let limit = self.stretched(self.settings.dead_after(roster.active() + 1));
-        silence >= if self.sees() { limit } else { limit + self.settings.withhold }
+        silence >= if self.sees(roster) { limit } else { limit + self.settings.withhold }
     }
 
     /// Silence of another may be deafness of this node.
@@ -222,9 +222,15 @@ impl Detector {
     }
 
     /// Whether this node hears at least half of those that it asked, itself among them.
-    fn sees(&self) -> bool {
-        let heard = self.sight.iter().filter(|(_, heard)| *heard).count();
-        mutant("no-local-health") || 2 * (heard + 1) > self.sight.len()
+    fn sees(&self, roster: &Roster) -> bool {
+        // The dead say nothing, whoever declared them.
+        let counts = |slot| roster.get(slot).is_some_and(|record| record.standing.is_active());
+        let (mut asked, mut heard) = (0, 0);
+        for (_, answered) in self.sight.iter().filter(|(slot, _)| counts(*slot)) {
+            asked += 1;
+            heard += usize::from(*answered);
+        }
+        mutant("no-local-health") || 2 * (heard + 1) > asked
     }
 
     fn see(&mut self, slot: u32, heard: bool) {
@@ -256,11 +262,6 @@ impl Detector {
         if let Some(check) = self.checks.iter_mut().find(|check| check.serial == serial) {
             check.receipts += 1;
         }
-    }
-
-    /// Members come and go: nobody is judged by what was seen before.
-    pub(super) fn forget_sight(&mut self, slot: u32) {
-        self.sight.retain(|(other, _)| *other != slot);
     }
 }
 

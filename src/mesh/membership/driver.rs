@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::core::{Effect, Membership, Recipient, Seed};
+use super::core::Membership;
+use super::effect::{Effect, Recipient, Seed};
 use crate::mesh::member::{Meta, SharedView};
 use crate::model::{NodeId, Timestamp};
 

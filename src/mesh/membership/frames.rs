@@ -48,7 +48,8 @@ impl Membership {
     fn take_gossip(&mut self, now: Timestamp, from: &NodeId, bytes: &[u8]) -> Result<(), Malformed> {
         let sender = self.slot_of(from, 0)?;
         self.shared.lock().sender = sender;
-        self.with_foca(now, |foca, out| foca.handle_data(bytes, out)).map_err(|_| Malformed)
+        self.with_foca(now, |foca, out| foca.handle_data(bytes, out));
+        Ok(())
     }
 
     fn slot_of(&mut self, name: &NodeId, number: u64) -> Result<u32, Malformed> {
@@ -156,8 +157,7 @@ impl Membership {
             return false;
         }
         let mut news = self.learn(slot, item, spread);
-        let is_news =
-            self.shared.lock().roster.supersedes(slot, item.number, item.incarnation, item.standing);
+        let is_news = self.shared.lock().roster.supersedes(slot, item.number, item.incarnation, item.standing);
         if is_news {
             self.update(now, id, item.incarnation, state, spread);
             news = true;

@@ -80,6 +80,17 @@ impl Record {
         self.told.as_ref().filter(|told| told.generation == generation_of(self.number))
     }
 
+    /// Its life for readers; `None` where nobody says that it has one.
+    pub(super) fn life(&self) -> Option<Life> {
+        match self.standing {
+            Standing::Unheard => None,
+            Standing::Alive => Some(Life::Alive),
+            Standing::Suspect => Some(Life::Suspect),
+            Standing::Down if self.has_left() => Some(Life::Left),
+            Standing::Down => Some(Life::Dead),
+        }
+    }
+
     pub(super) fn has_left(&self) -> bool {
         self.standing == Standing::Down && self.current().is_some_and(|told| told.left)
     }
@@ -110,13 +121,18 @@ pub(super) struct Roster {
     /// Others that are alive or suspect.
     active: usize,
     down: usize,
+    /// Slots by the address of the name that they were last found by: most names come from the same few connections.
+    recent: Vec<u32>,
 }
+
+/// Names that are found without a search.
+const RECENT: usize = 128;
 
 impl Roster {
     pub(super) fn new(me: NodeId, number: u64, told: Told, now: Timestamp) -> Self {
         let me =
             Record { name: me, number, told: Some(told.into()), since: now, incarnation: 0, standing: Standing::Alive };
-        Self { records: vec![me], sorted: vec![ME], free: Vec::new(), active: 0, down: 0 }
+        Self { records: vec![me], sorted: vec![ME], free: Vec::new(), active: 0, down: 0, recent: vec![ME; RECENT] }
     }
 
     /// Others that are alive or suspect.
@@ -157,7 +173,16 @@ impl Roster {
 
     /// Like [`Roster::intern`], sharing the name's bytes.
     pub(super) fn intern_shared(&mut self, name: &NodeId) -> Result<u32, Refused> {
-        self.intern_as(&name.0, || name.0.clone())
+        let place = (name.0.as_ptr() as usize >> 4) % RECENT;
+        let recent = self.recent.get(place).copied().unwrap_or(ME);
+        if self.name(recent).is_some_and(|known| Arc::ptr_eq(&known.0, &name.0)) {
+            return Ok(recent);
+        }
+        let slot = self.intern_as(&name.0, || name.0.clone())?;
+        if let Some(recent) = self.recent.get_mut(place) {
+            *recent = slot;
+        }
+        Ok(slot)
     }
 
     fn intern_as(&mut self, name: &str, owned: impl FnOnce() -> Arc<str>) -> Result<u32, Refused> {
@@ -217,7 +242,14 @@ impl Roster {
     }
 
     /// Takes over what foca holds of a member now. Says whether that is a change.
-    pub(super) fn note(&mut self, slot: u32, number: u64, incarnation: u16, standing: Standing, now: Timestamp) -> bool {
+    pub(super) fn note(
+        &mut self,
+        slot: u32,
+        number: u64,
+        incarnation: u16,
+        standing: Standing,
+        now: Timestamp,
+    ) -> bool {
         let Some(known) = self.get_mut(slot).filter(|_| slot != ME) else { return false };
         let was = known.standing;
         if (known.number, known.incarnation, was) == (number, incarnation, standing) {
@@ -270,13 +302,7 @@ impl Roster {
 }
 
 fn member(record: &Record) -> Option<Member> {
-    let life = match record.standing {
-        Standing::Unheard => return None,
-        Standing::Alive => Life::Alive,
-        Standing::Suspect => Life::Suspect,
-        Standing::Down if record.has_left() => Life::Left,
-        Standing::Down => Life::Dead,
-    };
+    let life = record.life()?;
     let renewals = record.number & ((1 << RENEWALS) - 1);
     Some(Member {
         node: record.name.clone(),

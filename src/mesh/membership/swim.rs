@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut};
-use foca::{BroadcastHandler, Codec, Header, Identity, Invalidates, Member, Message, Notification, Runtime, State, Timer};
+use foca::{
+    BroadcastHandler, Codec, Header, Identity, Invalidates, Member, Message, Notification, Runtime, State, Timer,
+};
 use parking_lot::Mutex;
 
 use super::roster::{ME, Roster, Standing, number_of};

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::core::{Effect, Membership, Recipient, Seed};
+use super::core::Membership;
+use super::effect::{Effect, Recipient, Seed};
 use super::roster::{ME, Record, Roster, Standing};
 use super::settings::Settings;
 use super::swim::Dice;
@@ -58,6 +59,11 @@ impl State {
             news: false,
         }
     }
+
+    /// This node is no newcomer.
+    pub(super) fn settle(&mut self) {
+        self.settled = true;
+    }
 }
 
 impl Membership {
@@ -85,7 +91,7 @@ impl Membership {
     }
 
     /// foca's settings for the present number of members.
-    fn follow_size(&mut self) {
+    pub(super) fn follow_size(&mut self) {
         let members = self.foca.num_members() + 1;
         // Refused only where times of foca's own probing change, and they never do.
         let _ = self.foca.set_config(self.settings.foca(members));

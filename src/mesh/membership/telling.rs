@@ -1,6 +1,7 @@
 //! What this node tells about itself, and when: changes at once, load rarely and only where it matters.
 
-use super::core::{Membership, TooLarge};
+use super::core::Membership;
+use super::effect::TooLarge;
 use super::roster::{ME, Standing, Told, generation_of};
 use super::wire::{ItemsWriter, encode_meta, put_item};
 use crate::mesh::member::Meta;

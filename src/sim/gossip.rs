@@ -1,0 +1,57 @@
+//! Gossip alone, simulated event by event in one thread: many more nodes and hours than the simulator of whole nodes
+//! can run. A seed decides everything.
+//!
+//! Rooms: `world` network and time; `history` what was seen, as data; `plan` random faults; `measure` figures for
+//! `benches/gossip.rs`; `invariants` (in `tests/sim/membership`, one file each).
+
+pub mod history;
+#[path = "../../tests/sim/membership/all.rs"]
+pub mod invariants;
+pub mod measure;
+mod plan;
+pub mod world;
+
+use history::History;
+
+/// What a run went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Nodes.
+    pub nodes: usize,
+    /// Faults that were put in.
+    pub faults: usize,
+    /// Changes that some node saw of another.
+    pub sightings: usize,
+}
+
+/// What must hold, and did not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("seed {seed}: {invariant}: {what}")]
+pub struct Violation {
+    /// Replays it.
+    pub seed: u64,
+    /// The invariant's id.
+    pub invariant: &'static str,
+    /// Where it was broken.
+    pub what: String,
+}
+
+/// A small cluster under random faults, which then heal; judges what every node saw.
+///
+/// # Errors
+/// The first invariant that was broken.
+pub fn run(seed: u64) -> Result<Report, Violation> {
+    let (history, report) = plan::run(seed);
+    judge(seed, &history)?;
+    Ok(report)
+}
+
+fn judge(seed: u64, history: &History) -> Result<(), Violation> {
+    for invariant in invariants::ALL {
+        (invariant.check)(history).map_err(|what| Violation { seed, invariant: invariant.id, what })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
