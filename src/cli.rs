@@ -14,14 +14,17 @@ mod exec;
 mod failure;
 mod get;
 mod image;
+mod leave;
 mod lock;
 mod logging;
 mod logs;
+mod members;
 mod preflight;
 pub mod settings;
 mod sim;
 mod started;
 mod status;
+mod token;
 mod toolbox;
 mod up;
 
@@ -87,6 +90,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Image(flags) => image::run(&flags),
         Command::Sim(flags) => sim::run(&flags),
         Command::Status(flags) => status::run(&flags),
+        Command::Token(flags) => token::run(&flags),
+        Command::Members(flags) => members::run(&flags),
+        Command::Leave(flags) => leave::run(&flags),
         // Caught before: the toolbox reads its own arguments.
         Command::Toolbox => Ok(ExitCode::SUCCESS),
         Command::Version => {

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod exports;
 pub mod fabric;
+pub mod gossip;
 pub mod handle;
 pub mod identity;
 pub mod join;

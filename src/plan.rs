@@ -2,12 +2,15 @@
 //! source, all arguments; actors carry it out.
 //!
 //! Rooms: `snapshot` what planners see, `command` what they ask for, `controller` their shape, `queue` when which key is
+//! due, `pace` what can wait its turn; `write`, `select`, `owner`, `readiness`, `backend` what they share; `pod` the life
+//! of a pod on its node; `cidr` which node gets which pod addresses, `routes` how nodes reach each other's; the rest is one room a controller.
 //! due, `pace` what can wait its turn; `write`, `select`, `owner`, `readiness`, `backend` what they share;
 //! `authority` when the cluster's authority is replaced; `pod` the life of a pod on its node; the rest is one room a
 //! controller.
 
 pub mod authority;
 mod backend;
+pub mod cidr;
 pub mod command;
 pub mod controller;
 pub mod deployment;
@@ -15,7 +18,9 @@ pub mod endpoints;
 pub mod endpointslice;
 pub mod event_ttl;
 pub mod garbage;
+pub mod joining;
 pub mod kubernetes_service;
+pub mod liveness;
 pub mod namespace;
 pub mod node;
 mod owner;
@@ -26,6 +31,7 @@ pub mod queue;
 mod readiness;
 pub mod registration;
 pub mod replicaset;
+pub mod routes;
 pub mod scheduler;
 mod select;
 pub mod service_account;

@@ -3,15 +3,23 @@
 //! Rooms: `txn` what can be asked, `record` what is kept, `watch` ordered changes, `log` the raft log in segments,
 //! `writer` the one that writes it, `table` the state machine's disk, `mvcc` its memory, `raft` the openraft glue,
 //! `keeper` compaction and snapshots, `open` starts it all, `handle` the public face, `mutant` planted faults.
+//!
+//! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
+//! leader, `rounds` one question for many readers, `pulse` elections and news that got lost.
 
+mod answer;
+mod cluster;
+mod forward;
 pub mod handle;
 mod keeper;
 pub mod log;
 pub mod mutant;
 pub mod mvcc;
 mod open;
+mod pulse;
 pub mod raft;
 pub mod record;
+mod rounds;
 pub mod stats;
 pub mod table;
 #[cfg(test)]
@@ -21,7 +29,9 @@ pub mod watch;
 mod writer;
 
 pub use handle::Store;
-pub use open::{Driver, StoreOptions};
+pub use open::{Driver, Role, StoreOptions};
+pub use raft::peers::{Alone, PeerAnswer, PeerRequest, Peers};
+pub use raft::{FIRST_VOTER, Peer, Replica, Standing};
 pub use record::{Change, ChangeKind, Record};
 pub use stats::Stats;
 pub use txn::{Action, Expect, Fence, Op, Outcome, Txn};
@@ -30,7 +40,7 @@ pub use watch::Watch;
 use crate::model::{ObjectKey, Revision};
 
 /// Why the store did not do what it was asked. Each variant says what happened to state.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum Error {
     /// A compare failed; nothing was written. `actual` is the key's revision now, `None` where it does not exist.
     #[error("{key} is not at the expected revision")]
@@ -65,13 +75,22 @@ pub enum Error {
     /// Another process has the data directory open. The text says which; nothing was changed.
     #[error("{0}")]
     Locked(String),
+    /// The data directory belongs to another replica. The text says which; nothing was changed.
+    #[error("{0}")]
+    Foreign(String),
+    /// Only the leader can do that; nothing was done.
+    #[error("only the leader can do that")]
+    NotLeader {
+        /// The node that leads, where known.
+        leader: Option<String>,
+    },
     /// The disk refused; whether the write will survive is unknown until the next start.
     #[error("the store's disk failed")]
     Disk,
     /// There is room for reads and deletes only; nothing was written.
     #[error("the disk is full")]
     DiskFull,
-    /// The store has stopped, or lost its quorum; whether the write was made is unknown.
+    /// The store has stopped, or no leader answered in time; whether the write was made is unknown.
     #[error("the store is unavailable")]
     Unavailable,
     /// A file is damaged. The text names the file and what to do; nothing was changed.

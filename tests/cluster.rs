@@ -11,5 +11,6 @@ mod cluster {
     pub mod tutorial;
 }
 
+mod mesh;
 mod network;
 pub mod runtime_contract;

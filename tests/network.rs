@@ -1,5 +1,7 @@
 //! The real pod network, seen from inside pods, from the node and from outside. Needs root.
 
+mod across;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -30,6 +32,7 @@ impl Fixture {
             bridge: format!("shtest{name}"),
             nft_table: format!("shoal-test-{name}"),
             pod_cidr: format!("10.213.{subnet}.0/24").parse().unwrap(),
+            cluster_cidr: "10.213.0.0/16".parse().unwrap(),
             mtu: 0,
             node_address: "127.0.0.1".parse().unwrap(),
         };

@@ -1,8 +1,10 @@
 //! Puts a node together from its parts, real ones or the simulator's: one tree, the same either way.
 //!
-//! Rooms: `boot` makes the real parts from the settings.
+//! Rooms: `boot` makes the real parts from the settings; `remembered` a node's place in its cluster.
 
 pub mod boot;
+pub mod joining;
+pub mod remembered;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,14 +19,17 @@ use super::agent::{Agent, ImagePuller, LocalGateway, parts};
 use super::control::{self, Control};
 use super::executor::Executor;
 use super::mirror::Mirror;
+use super::reach::{self, PodStreams, Reach};
 use super::service::Service as Task;
 use super::supervisor::{self, Child, Supervisor};
 use crate::api::admission::{self, ServiceAddresses};
 use crate::api::authz::BuiltIn;
+use crate::api::gateway::NodeGateway;
 use crate::api::registry::Registry;
 use crate::api::service::{Limits, Service};
 use crate::kube::object::DecodeError;
 use crate::kube::resource::id;
+use crate::mesh::handle::Mesh;
 use crate::model::{ObjectKey, Revision};
 use crate::plan;
 use crate::runtime::logs::LogSource;
@@ -62,6 +67,20 @@ pub struct NodeParts {
     pub endpoint: SocketAddr,
     /// Bounds of the API.
     pub limits: Limits,
+    /// The other nodes; `None` for a node that is alone by design (the simulator's).
+    pub mesh: Option<Mesh>,
+    /// Whether this node runs the control actors.
+    pub controls: bool,
+}
+
+/// What a node's own children are made with, besides those that every node has.
+pub struct Core {
+    /// The request path.
+    pub service: Arc<Service>,
+    /// Verbs on resources.
+    pub registry: Arc<Registry>,
+    /// The copy of every object.
+    pub mirror: Arc<Mirror>,
 }
 
 /// A node that runs.
@@ -80,24 +99,27 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts the tree. `more` are children that only a real node has, made from the node's service: its listeners.
+    /// Starts the tree. `more` are children that only a real node has: its listeners, its part in the mesh.
     ///
     /// # Errors
     /// Where a child cannot be started even once.
     pub async fn assemble(
         parts: NodeParts,
-        more: impl FnOnce(&Arc<Service>) -> Vec<Child> + Send,
+        more: impl FnOnce(&Core) -> Vec<Child> + Send,
     ) -> Result<Self, SpawnErr> {
         let registry =
             Registry::new(parts.store.clone(), parts.world.clone(), admission::standard(parts.services.clone()));
         let mirror = Arc::new(Mirror::default());
         let doors = doors(&parts, &registry);
-        let gateway = Arc::new(LocalGateway::new(doors.clone()));
+        let gateway = gateway(&parts, &doors);
         let service = Service::new(registry.clone(), gateway, Arc::new(BuiltIn), &parts.limits);
-        let mut children = more(&service);
+        let core = Core { service: service.clone(), registry: registry.clone(), mirror: mirror.clone() };
+        let mut children = more(&core);
         children.push(replica(&parts.store));
         children.push(follow(&mirror, &parts.store));
-        children.extend(controllers(&parts, &mirror, &registry, &service));
+        if parts.controls {
+            children.extend(controllers(&parts, &mirror, &registry, &service));
+        }
         children.push(Agent::child(doors));
         let (root, tree) = Actor::spawn(None, Supervisor, children).await?;
         let (end, ended) = watch::channel(false);
@@ -174,6 +196,14 @@ fn doors(parts: &NodeParts, registry: &Arc<Registry>) -> Parts {
         puller: parts.puller.clone(),
         starts: Arc::new(tokio::sync::Semaphore::new(MAX_STARTS)),
     }
+}
+
+/// Reaches pods here, and, with a mesh, on every node; then others reach those that are here.
+fn gateway(parts: &NodeParts, doors: &Parts) -> Arc<dyn NodeGateway> {
+    let here: Arc<dyn NodeGateway> = Arc::new(LocalGateway::new(doors.clone()));
+    let Some(mesh) = &parts.mesh else { return here };
+    mesh.exports().serve_streams(reach::PODS, reach::VERSION..=reach::VERSION, PodStreams::new(here.clone()));
+    Reach::new(&parts.agent.name, here, mesh.clone())
 }
 
 /// The store's own tasks are its own; its failure is the node's.

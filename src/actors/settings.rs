@@ -1,5 +1,6 @@
 //! What a node is started with: plain values; `cli::settings` reads them from files, environment and flags.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub struct NodeSettings {
     pub cluster_domain: String,
     /// Pod network.
     pub network: NetworkSettings,
+    /// Who else there is, and what they are told.
+    pub mesh: MeshSettings,
     /// Store.
     pub store: StoreSettings,
     /// API server.
@@ -52,11 +55,54 @@ pub enum RuntimeKind {
     Hollow,
 }
 
+/// The node as a member of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshSettings {
+    /// Members to join through, `host:port` each; empty for a node that founds a cluster or is a member already.
+    pub join: Vec<String>,
+    /// What a joining node shows to be let in.
+    pub token: Option<Secret>,
+    /// Failure domain that the node tells; empty where it has none.
+    pub zone: String,
+    /// How long the node's certificates are good for; they renew themselves long before.
+    pub certificate_lifetime: Duration,
+    /// Where others dial this node, best first; never empty.
+    pub advertise: Vec<SocketAddr>,
+}
+
+/// Text that no log and no `Debug` shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(...)")
+    }
+}
+
 /// Pod network of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkSettings {
-    /// Pod addresses of this node.
-    pub pod_cidr: Cidr,
+    /// Pod addresses of this node, where the settings fix them; a member gets them assigned otherwise.
+    pub pod_cidr: Option<Cidr>,
+    /// Pod addresses of the cluster, which those of its nodes are cut from.
+    pub cluster_cidr: Cidr,
+    /// Prefix of the pod addresses that a node is assigned.
+    pub node_prefix: u8,
+    /// UDP port of VXLAN, between nodes that share no link.
+    pub vxlan_port: u16,
     /// Service addresses of the cluster.
     pub service_cidr: Cidr,
     /// Name of the bridge; at most 15 bytes.
@@ -65,6 +111,20 @@ pub struct NetworkSettings {
     pub nft_table: String,
     /// MTU of pod interfaces in bytes; 0 for that of the way out.
     pub mtu: u32,
+}
+
+impl NetworkSettings {
+    /// Pod addresses of a node that nobody assigned any: those of the settings, else the first of the cluster's.
+    pub fn own_pod_cidr(&self) -> Cidr {
+        let first = || format!("{}/{}", self.cluster_cidr.network(), self.node_prefix).parse();
+        self.pod_cidr.or_else(|| first().ok()).unwrap_or(self.cluster_cidr)
+    }
+
+    /// Pod addresses of the cluster as a node with the range `own` sees them: those of the settings, or, where the
+    /// settings put the node elsewhere, its own alone.
+    pub fn cluster_range(&self, own: Cidr) -> Cidr {
+        if self.cluster_cidr.contains(own.network()) { self.cluster_cidr } else { own }
+    }
 }
 
 /// Store of the node.

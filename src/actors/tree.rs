@@ -30,6 +30,11 @@ pub const TREE: &[(&str, OnFailure)] = &[
     ("identity", SOON),
     ("toolbox", SOON),
     ("control/*", SOON),
+    ("mesh", OnFailure::EndNode),
+    ("liveness", SOON),
+    ("neighbours", SOON),
+    ("standing", SOON),
+    ("remember", SOON),
     ("agent", SOON),
     ("agent/*", SOON),
 ];

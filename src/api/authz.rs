@@ -67,6 +67,11 @@ pub fn check(authorizer: &dyn Authorizer, action: &Action<'_>) -> Result<(), Sta
     Err(forbidden(action))
 }
 
+/// Whether somebody may do everything.
+pub fn is_administrator(identity: &Identity) -> bool {
+    identity.is_in(MASTERS)
+}
+
 /// What anybody may read.
 fn is_public(path: &str) -> bool {
     matches!(path.split('/').nth(1), Some("version" | "healthz" | "livez" | "readyz"))

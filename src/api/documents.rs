@@ -158,8 +158,9 @@ fn version() -> Value {
 }
 
 fn paths() -> Value {
-    let paths =
-        ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    let mut paths =
+        vec!["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    paths.extend(["/shoal/v1/members", "/shoal/v1/tokens"]);
     json!({ "paths": paths })
 }
 

@@ -1,9 +1,9 @@
-//! Listeners: connections in, requests to the service. HTTP/1.1 and HTTP/2 over TLS on TCP, HTTP/3 on UDP.
+//! Listeners: connections in, requests to the service. HTTP/1.1 and HTTP/2 over TLS on TCP; HTTP/3 over connections that
+//! the mesh's port has taken, at the same number of UDP.
 //!
-//! Rooms: `tls` the server's side of TLS; `quic` HTTP/3.
+//! Rooms: `quic` HTTP/3.
 
 mod quic;
-mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -21,17 +21,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-pub use tls::{Error as TlsError, QUIC_PROTOCOLS, TCP_PROTOCOLS, Tls};
 
 use super::authn::{Peer, identity_of};
 use super::body::Body;
 use super::service::Service;
 
+/// Protocols over TCP, in order of preference.
+pub const TCP_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to send a request's head, and an idle connection is kept.
@@ -41,7 +41,7 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bound on a request's head, in bytes.
 const MAX_HEAD_BYTES: u32 = 64 << 10;
-/// Bound on requests at a time on one HTTP/2 or HTTP/3 connection.
+/// Bound on requests at a time on one HTTP/2 connection; the mesh's port has its own for QUIC.
 const MAX_STREAMS: u32 = 250;
 /// How long open requests may take once the process stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,31 +69,24 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The certificates cannot be used.
-    #[error("the certificates of the API cannot be used")]
-    Tls(#[from] tls::Error),
 }
 
 /// Bound sockets, not yet serving: what can fail has not failed.
 pub struct Listeners {
     tcp: TcpListener,
-    quic: Option<quinn::Endpoint>,
+    http3: Option<mpsc::Receiver<quinn::Connection>>,
     acceptor: TlsAcceptor,
     connections: Arc<Semaphore>,
     address: SocketAddr,
 }
 
-/// Binds the sockets.
-pub async fn bind(config: &ListenConfig, tls: Tls) -> Result<Listeners, Error> {
+/// Binds TCP.
+pub async fn bind(config: &ListenConfig, tls: rustls::ServerConfig) -> Result<Listeners, Error> {
     let failed = |source| Error::Bind { address: config.address, source };
-    let acceptor = TlsAcceptor::from(Arc::new(tls.tcp));
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
     let tcp = TcpListener::bind(config.address).await.map_err(failed)?;
     let address = tcp.local_addr().map_err(failed)?;
-    let quic = match tls.quic {
-        Some(tls) => Some(quic::endpoint(address, tls)?.map_err(failed)?),
-        None => None,
-    };
-    Ok(Listeners { tcp, quic, acceptor, connections: Arc::new(Semaphore::new(config.connections)), address })
+    Ok(Listeners { tcp, http3: None, acceptor, connections: Arc::new(Semaphore::new(config.connections)), address })
 }
 
 impl Listeners {
@@ -102,15 +95,25 @@ impl Listeners {
         self.address
     }
 
+    /// Serves HTTP/3 too, on the connections that come out of `connections`: their handshakes are done, their port of UDP
+    /// has the number of [`Listeners::address`], which clients of TCP are told.
+    #[must_use]
+    pub fn with_http3(mut self, connections: mpsc::Receiver<quinn::Connection>) -> Self {
+        self.http3 = Some(connections);
+        self
+    }
+
     /// Serves until `shutdown`, then lets open requests end for a while.
-    pub async fn serve(self, service: Arc<Service>, shutdown: CancellationToken) {
+    pub async fn serve(mut self, service: Arc<Service>, shutdown: CancellationToken) {
         let tasks = TaskTracker::new();
-        let http3 = self.quic.is_some();
-        if let Some(endpoint) = self.quic.clone() {
+        let face = Face {
+            service: Arc::clone(&service),
+            alt_svc: self.http3.as_ref().and_then(|_| alt_svc(self.address.port())),
+        };
+        if let Some(incoming) = self.http3.take() {
             let (service, stop, bound) = (Arc::clone(&service), shutdown.clone(), Arc::clone(&self.connections));
-            tasks.spawn(quic::serve(endpoint, service, stop, bound, tasks.clone()));
+            tasks.spawn(quic::serve(incoming, service, stop, bound, tasks.clone()));
         }
-        let face = Face { service: Arc::clone(&service), alt_svc: alt_svc(http3, self.address.port()) };
         while let Some((stream, address)) = self.accept(&shutdown).await {
             let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else { continue };
             let (acceptor, face, stop) = (self.acceptor.clone(), face.clone(), shutdown.clone());
@@ -145,7 +148,7 @@ impl Listeners {
 /// Binds and serves.
 pub async fn serve(
     config: &ListenConfig,
-    tls: Tls,
+    tls: rustls::ServerConfig,
     service: Arc<Service>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -169,10 +172,7 @@ impl Face {
     }
 }
 
-fn alt_svc(http3: bool, port: u16) -> Option<HeaderValue> {
-    if !http3 {
-        return None;
-    }
+fn alt_svc(port: u16) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400")).ok()
 }
 

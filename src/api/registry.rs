@@ -195,11 +195,15 @@ pub fn store_failure(error: &store::Error) -> Status {
             status.retry_after_seconds = Some(1);
             status
         }
-        store::Error::Unavailable => Status::new(503, "ServiceUnavailable", error.to_string()),
-        store::Error::Invalid => Status::new(413, "RequestEntityTooLarge", error.to_string()),
-        store::Error::Disk | store::Error::DiskFull | store::Error::Damaged(_) | store::Error::Locked(_) => {
-            Status::internal(error.to_string())
+        store::Error::Unavailable | store::Error::NotLeader { .. } => {
+            Status::new(503, "ServiceUnavailable", error.to_string())
         }
+        store::Error::Invalid => Status::new(413, "RequestEntityTooLarge", error.to_string()),
+        store::Error::Disk
+        | store::Error::DiskFull
+        | store::Error::Damaged(_)
+        | store::Error::Foreign(_)
+        | store::Error::Locked(_) => Status::internal(error.to_string()),
     }
 }
 

@@ -3,8 +3,8 @@
 //! causal id, bound on requests in flight, authentication, routing, authorization, body and admission (in the verbs),
 //! encoding, counting. It needs no socket: listeners, benches and the simulator call it alike.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 use http::header::{ACCEPT, HeaderName, HeaderValue};
@@ -18,6 +18,7 @@ use super::answer::{self, TableOptions};
 use super::authn::{self, Peer};
 use super::authz::{self, Action, Authorizer, Named};
 use super::body::{self, Body};
+use super::cluster::{self, Cluster};
 use super::gateway::NodeGateway;
 use super::identity::Identity;
 use super::metrics::{Labels, Metrics};
@@ -59,6 +60,8 @@ pub struct Service {
     pub stop: CancellationToken,
     /// Sessions that have left the request path.
     pub sessions: TaskTracker,
+    /// The cluster's own paths; 503 until it is set.
+    pub cluster: OnceLock<Arc<dyn Cluster>>,
     pub(super) authorizer: Arc<dyn Authorizer>,
     pub(super) documents: documents::Documents,
     in_flight: Semaphore,
@@ -100,6 +103,7 @@ impl Service {
             readiness: health::Readiness::default(),
             stop: CancellationToken::new(),
             sessions: TaskTracker::new(),
+            cluster: OnceLock::new(),
             authorizer,
             documents: documents::Documents::default(),
             in_flight: Semaphore::new(limits.in_flight),
@@ -178,6 +182,10 @@ impl Service {
         };
         match route {
             Route::Unknown => Err(Status::no_such_path()),
+            Route::Other if cluster::is_cluster_path(&path) => {
+                let serving: BoxFuture<'_, _> = Box::pin(cluster::serve(self, &path, incoming));
+                serving.await
+            }
             Route::Other => documents::serve(self, &path, &incoming),
             Route::Resource(target) => {
                 count_as(labels, verb, &target);

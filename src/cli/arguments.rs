@@ -1,8 +1,12 @@
-//! What can be typed: commands and their flags.
+//! What can be typed: commands and their flags. `cluster` has those about the cluster.
+
+pub mod cluster;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+use cluster::{JoinFlags, LeaveFlags, MembersFlags, TokenFlags};
 
 /// A container orchestrator with the Kubernetes API, in one binary.
 #[derive(Debug, Parser)]
@@ -15,6 +19,8 @@ pub struct Arguments {
 
 const EXAMPLES: &str = "Examples:
   sudo shoal up                            start a node on this machine
+  sudo shoal up --join 10.0.0.1:6443 --token-file token
+                                           make this machine a node of that cluster
   shoal apply -f examples/hello.yaml       run what a manifest says
   shoal get pods -A -o wide                see what runs
   sudo shoal down                          end everything on this machine";
@@ -40,6 +46,12 @@ pub enum Command {
     Delete(DeleteFlags),
     /// Print how the node and its API are
     Status(StatusFlags),
+    /// Make, list and end the tokens that let nodes join
+    Token(TokenFlags),
+    /// Print who is in the cluster
+    Members(MembersFlags),
+    /// Take a node out of its cluster for good
+    Leave(LeaveFlags),
     /// List, import and remove images of the running node
     Image(ImageFlags),
     /// Small programs of the built-in image (`shoal toolbox` lists them)
@@ -54,13 +66,16 @@ pub enum Command {
 #[derive(Debug, Clone, Default, Args)]
 pub struct ClientFlags {
     /// Kubeconfig file [default: $KUBECONFIG, the node's own, ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Data directory of the node whose admin.kubeconfig is used
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Ask the API there, e.g. of another node [default: the kubeconfig's]
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<http::Uri>,
     /// Namespace [default: the kubeconfig's]
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
 }
 
@@ -239,13 +254,16 @@ pub struct UpFlags {
     /// Address by which others reach the node
     #[arg(long, value_name = "IP")]
     pub address: Option<String>,
+    /// How to get into a cluster
+    #[command(flatten)]
+    pub join: JoinFlags,
     /// What runs containers: auto, containerd, embedded or hollow
     #[arg(long, value_name = "RUNTIME")]
     pub runtime: Option<String>,
     /// Socket of the containerd daemon
     #[arg(long, value_name = "PATH")]
     pub containerd_socket: Option<String>,
-    /// Pod addresses of this node [default: 10.244.0.0/24]
+    /// Pod addresses of this node [default: assigned by the cluster]
     #[arg(long, value_name = "CIDR")]
     pub pod_cidr: Option<String>,
     /// Any other setting, e.g. `--set store.history=2h` (repeatable)

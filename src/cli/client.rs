@@ -40,9 +40,14 @@ impl Session {
         let path = find_kubeconfig(flags)?;
         let config = Kubeconfig::read_from(&path)
             .map_err(|error| Failure::from(error).context(&format!("cannot use {}", path.display())))?;
-        let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+        let mut config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
             .await
             .map_err(|error| Failure::from(error).context(&format!("cannot use {}", path.display())))?;
+        // A command that made something must not make it twice, and a person rather reads what is wrong than waits.
+        config.default_retry = false;
+        if let Some(server) = &flags.server {
+            config.cluster_url = server.clone();
+        }
         let namespace = flags.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let url = config.cluster_url.to_string();
         Ok(Self { client: Client::try_from(config)?, namespace, url })

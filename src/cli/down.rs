@@ -14,7 +14,7 @@ use super::arguments::DownFlags;
 use super::failure::Failure;
 use super::lock::{Error as LockError, NodeLock};
 use super::{client, started};
-use crate::actors::node::boot;
+use crate::actors::node::boot::ground;
 use crate::actors::settings::{NodeSettings, RuntimeKind};
 use crate::runtime::cgroup;
 use crate::runtime::network::bridge::BridgeNetwork;
@@ -56,9 +56,9 @@ pub fn run(flags: &DownFlags) -> Result<ExitCode, Failure> {
 
 async fn end_all(settings: &NodeSettings) -> Result<(), Failure> {
     let sandboxes = end_sandboxes(settings).await;
-    let network = BridgeNetwork::destroy(&boot::network_options(settings)).await;
+    let network = BridgeNetwork::destroy(&ground::network_options(settings, settings.network.own_pod_cidr())).await;
     let mounts = unmount(&[&settings.run, &settings.data]);
-    let group = boot::cgroup_root(settings);
+    let group = ground::cgroup_root(settings);
     let groups = cgroup::remove(Path::new(&group))
         .map_err(|error| Failure::new(format!("cannot remove the control group {group}: {error}")));
     sandboxes?;
@@ -70,7 +70,7 @@ async fn end_all(settings: &NodeSettings) -> Result<(), Failure> {
 async fn end_sandboxes(settings: &NodeSettings) -> Result<(), Failure> {
     let world =
         World { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy::new()), disk: Arc::new(RealDisk) };
-    let runtime = boot::container_runtime(settings, &world).await?;
+    let runtime = ground::container_runtime(settings, &world).await?;
     let sandboxes = runtime.sandboxes().await?;
     if sandboxes.is_empty() {
         return Ok(());

@@ -1,7 +1,7 @@
 //! `shoal get`: objects as tables, YAML, JSON, names or single fields.
 
 mod field;
-mod table;
+pub mod table;
 
 use std::process::ExitCode;
 

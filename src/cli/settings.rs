@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::actors::settings::{
-    AgentSettings, ApiSettings, NetworkSettings, NodeSettings, RegistrySettings, RuntimeKind, StoreSettings,
+    AgentSettings, ApiSettings, MeshSettings, NetworkSettings, NodeSettings, RegistrySettings, RuntimeKind,
+    StoreSettings,
 };
 use crate::runtime::network::Cidr;
 pub use parse::duration;
@@ -29,6 +30,8 @@ const SYSTEM_FILE: &str = "/etc/shoal/config.toml";
 pub const SYSTEM_DATA: &str = "/var/lib/shoal";
 /// Variables that begin like settings and are none.
 const OTHER_VARIABLES: &[&str] = &["SHOAL_MUTANT", "SHOAL_TEST_", "SHOAL_KUBECONFIG", "SHOAL_SERVICE_", "SHOAL_PORT"];
+/// The variable that a token is read from; no setting, so that it is never written down with them.
+pub const TOKEN_VARIABLE: &str = "SHOAL_TOKEN";
 
 /// Everything `shoal up` is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Settings {
     pub node: NodeSettings,
     /// How to log.
     pub log: LogSettings,
+    /// File that a joining node's token stands in.
+    pub token_file: Option<PathBuf>,
     address: Option<IpAddr>,
 }
 
@@ -169,7 +174,7 @@ impl Settings {
     fn apply_environment(&mut self, environment: &[(String, String)]) -> Result<(), Error> {
         for (name, value) in environment {
             let other = OTHER_VARIABLES.iter().any(|other| name.starts_with(other));
-            if other || !name.starts_with("SHOAL_") {
+            if other || name == TOKEN_VARIABLE || !name.starts_with("SHOAL_") {
                 continue;
             }
             let origin = Origin::Variable(name.clone());
@@ -220,14 +225,27 @@ impl Settings {
             self.node.name = host_name();
         }
         self.node.address = self.address.unwrap_or_else(|| reachable_address(self.node.listen));
-        let (pods, services) = (self.node.network.pod_cidr, self.node.network.service_cidr);
-        if pods.contains(services.network()) || services.contains(pods.network()) {
-            return Err(Error::Value {
-                origin: Origin::Derived,
-                key: "network.pod_cidr".into(),
-                expected: format!("a range apart from network.service_cidr ({services})"),
-                value: pods.to_string(),
-            });
+        if self.node.mesh.advertise.is_empty() {
+            self.node.mesh.advertise = vec![SocketAddr::new(self.node.address, self.node.listen.port())];
+        }
+        self.ranges_are_apart()
+    }
+
+    fn ranges_are_apart(&self) -> Result<(), Error> {
+        let network = &self.node.network;
+        let wrong = |key: &str, expected: String, value: String| {
+            Err(Error::Value { origin: Origin::Derived, key: key.into(), expected, value })
+        };
+        let services = network.service_cidr;
+        let pods = [("network.pod_cidr", network.pod_cidr), ("network.cluster_cidr", Some(network.cluster_cidr))];
+        for (key, range) in pods.into_iter().filter_map(|(key, range)| Some((key, range?))) {
+            if range.contains(services.network()) || services.contains(range.network()) {
+                return wrong(key, format!("a range apart from network.service_cidr ({services})"), range.to_string());
+            }
+        }
+        if network.node_prefix < network.cluster_cidr.prefix() {
+            let expected = format!("a prefix within network.cluster_cidr ({})", network.cluster_cidr);
+            return wrong("network.node_prefix", expected, network.node_prefix.to_string());
         }
         Ok(())
     }
@@ -246,18 +264,33 @@ impl Settings {
             containerd_socket: PathBuf::new(),
             cluster_domain: String::new(),
             network: NetworkSettings {
-                pod_cidr: Cidr::nothing(),
+                pod_cidr: None,
+                cluster_cidr: Cidr::nothing(),
+                node_prefix: 0,
+                vxlan_port: 0,
                 service_cidr: Cidr::nothing(),
                 bridge: String::new(),
                 nft_table: String::new(),
                 mtu: 0,
+            },
+            mesh: MeshSettings {
+                join: Vec::new(),
+                token: None,
+                zone: String::new(),
+                certificate_lifetime: Duration::ZERO,
+                advertise: Vec::new(),
             },
             store: StoreSettings { history: Duration::ZERO, snapshot_bytes: 0 },
             api: ApiSettings { max_in_flight: 0 },
             agent: AgentSettings { max_pods: 0, parallel_pulls: 0 },
             registries: RegistrySettings::default(),
         };
-        Self { node, log: LogSettings { filter: String::new(), format: LogFormat::Auto }, address: None }
+        Self {
+            node,
+            log: LogSettings { filter: String::new(), format: LogFormat::Auto },
+            token_file: None,
+            address: None,
+        }
     }
 }
 

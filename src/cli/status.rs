@@ -9,22 +9,26 @@ use super::arguments::StatusFlags;
 use super::client::resources::{items, text};
 use super::client::{self, JSON, Session};
 use super::failure::{FAILED, Failure};
-use super::logging;
+use super::{logging, members};
 
 /// Prints the state of the node; fails where it is not Ready.
 pub fn run(flags: &StatusFlags) -> Result<ExitCode, Failure> {
     client::run(async {
         let session = Session::open(&flags.client).await?;
-        let (version, nodes, pods, metrics) = tokio::join!(
+        let (version, nodes, pods, metrics, members) = tokio::join!(
             session.get("/version", JSON),
             session.get("/api/v1/nodes", JSON),
             session.get("/api/v1/pods", JSON),
             session.text("/metrics"),
+            members::summary(&session),
         );
         let (version, nodes, pods) = (version?, nodes?, pods?);
         println!("API       {} (Kubernetes {})", session.url(), text(&version, "/gitVersion"));
         println!("Program   shoal {}", env!("CARGO_PKG_VERSION"));
         let ready = print_nodes(&nodes);
+        if let Some(members) = members {
+            println!("Members   {members}");
+        }
         println!("Pods      {}", count(items(&pods, "items")));
         println!("Store     revision {}", text(&pods, "/metadata/resourceVersion"));
         for line in metrics.unwrap_or_default().lines().filter(|line| of_interest(line)) {

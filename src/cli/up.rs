@@ -1,5 +1,8 @@
 //! `shoal up`: reads the settings, checks the machine, runs the node until it is told to stop.
+//!
+//! `joining` checks what a node is told about its cluster, `node` is the node that runs.
 
+mod joining;
 mod node;
 
 use std::path::Path;
@@ -11,16 +14,19 @@ use super::arguments::UpFlags;
 use super::failure::Failure;
 use super::lock::NodeLock;
 use super::settings::{Settings, Sources};
-use super::{control, logging, preflight, started};
+use super::{control, leave, logging, preflight, started};
 use crate::actors::settings::NodeSettings;
 
 /// Runs a node in the foreground.
 pub fn run(flags: UpFlags) -> Result<ExitCode, Failure> {
     // Pages of 2 MiB make a small heap large. Containers get them back (`shim/launch.rs`).
     let _ = nix::sys::prctl::set_thp_disable(true);
+    let token = flags.join.token.clone();
     let sources = sources(flags)?;
-    let settings = Settings::load(&sources)?;
+    let mut settings = Settings::load(&sources)?;
     logging::start(&settings.log)?;
+    leave::refuse_after(&settings.node.data)?;
+    joining::check(&mut settings, token, &sources.environment)?;
     preflight::data_directory(&settings.node.data)?;
     let mut lock = NodeLock::acquire(&settings.node.data)?;
     preflight::check(&settings.node)?;
@@ -38,12 +44,16 @@ async fn serve(settings: NodeSettings, run: &Path) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let kubeconfig = settings.data.join("admin.kubeconfig");
-    let name = settings.name.clone();
+    let (name, data) = (settings.name.clone(), settings.data.clone());
     eprintln!("shoal {}: starting node {name} (data in {})", env!("CARGO_PKG_VERSION"), settings.data.display());
-    let node = node::start(settings).await?;
+    // A start may wait long, for a seed that does not answer: it can be given up.
+    let node = tokio::select! {
+        node = node::start(settings) => node?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let socket = control::bind(run)?;
-    let runtime = node.runtime();
-    let control = control::serve(&socket, runtime.as_ref());
+    let control = control::serve(&socket, &node);
     tokio::pin!(control);
     let mut announced = false;
     loop {
@@ -53,14 +63,21 @@ async fn serve(settings: NodeSettings, run: &Path) -> Result<(), Failure> {
                 announced = true;
                 announce(&name, &node.url(), &kubeconfig.display().to_string());
             }
-            () = &mut control => {}
+            () = &mut control => {
+                eprintln!("node {name} has left its cluster");
+                if let Err(error) = leave::note(&data) {
+                    eprintln!("this cannot be noted in {}: {error}", data.display());
+                }
+                break;
+            }
             failure = node.failed() => return Err(failure),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
     }
     eprintln!("stopping; containers keep running (`shoal down` ends them)");
-    node.stop().await
+    node.stop().await;
+    Ok(())
 }
 
 fn announce(name: &str, url: &str, kubeconfig: &str) {
@@ -77,6 +94,9 @@ fn sources(flags: UpFlags) -> Result<Sources, Failure> {
     add("listen", flags.listen);
     add("name", flags.name);
     add("address", flags.address);
+    add("join", (!flags.join.join.is_empty()).then(|| flags.join.join.join(",")));
+    add("token_file", flags.join.token_file);
+    add("zone", flags.join.zone);
     add("runtime", flags.runtime);
     add("containerd_socket", flags.containerd_socket);
     add("network.pod_cidr", flags.pod_cidr);

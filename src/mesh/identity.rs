@@ -33,7 +33,7 @@ pub use crate::plan::authority::Fingerprint;
 pub use bundle::{Bundle, BundleError, Trusted};
 pub use files::write_private;
 pub use inspect::{Certificate, certificate_of, first_certificate};
-pub use issue::{Authority, SignError, request};
+pub use issue::{Authority, SignError, client_request, is_node_name, request};
 pub use keep::{Adoption, Identity};
 pub use kubeconfig::CONTEXT;
 pub use lifetime::{Lifetimes, renewal_due};

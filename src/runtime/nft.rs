@@ -1,4 +1,5 @@
-//! Text for `nft -f -`: the pod network's one table, and the changes to it. Pure but for [`apply`].
+//! Text for `nft -f -`: the pod network's one table, and the changes to it. Pure but for [`apply`]
+//! and [`chain`].
 
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -17,8 +18,12 @@ pub struct Table {
     pub name: String,
     /// The bridge that pods are attached to.
     pub bridge: String,
-    /// Their addresses.
+    /// The device that leads to pods of other nodes, whether or not it is there.
+    pub tunnel: String,
+    /// Addresses of the node's pods.
     pub pods: Cidr,
+    /// Addresses of all nodes' pods.
+    pub cluster: Cidr,
 }
 
 /// A host port and the pod behind it.
@@ -33,7 +38,7 @@ pub struct Forward {
 impl Table {
     /// Replaces the whole table, whatever it was, in one transaction.
     pub fn replace(&self, forwards: &[Forward]) -> String {
-        let Self { name, bridge, pods } = self;
+        let Self { name, bridge, tunnel, pods, cluster } = self;
         let mut text = format!("add table ip {name}\ndelete table ip {name}\ntable ip {name} {{\n");
         text.push_str(
             "  map hostports { type inet_proto . inet_service : ipv4_addr . inet_service; }
@@ -46,12 +51,20 @@ impl Table {
         );
         // Host ports on loopback need route_localnet on the bridge; the first chain closes what that would open: pods
         // must not reach what listens on the node's loopback. Answers pass, their address is not yet translated back.
+        // What other nodes send through the tunnel is from pods, or from their own end of it, which is in the range too.
+        // Pods know nothing of the tunnel's smaller packets: connections are told when they are made, so that they do
+        // not depend on ICMP.
         let _ = write!(
             text,
             "  chain shield {{
     type filter hook prerouting priority raw; policy accept;
     iifname \"{bridge}\" ip daddr 127.0.0.0/8 drop
     iifname \"{bridge}\" ip saddr != {pods} drop
+    iifname \"{tunnel}\" ip saddr != {cluster} drop
+  }}
+  chain clamp {{
+    type filter hook forward priority mangle; policy accept;
+    oifname \"{tunnel}\" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
   }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
@@ -63,7 +76,7 @@ impl Table {
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
-    ip saddr {pods} oifname != \"{bridge}\" masquerade
+    ip saddr {pods} ip daddr != {cluster} oifname != \"{bridge}\" masquerade
     ip saddr 127.0.0.0/8 oifname \"{bridge}\" masquerade
     ip saddr {pods} oifname \"{bridge}\" ct status dnat masquerade
   }}
@@ -132,10 +145,7 @@ pub async fn apply(text: &str) -> Result<(), Error> {
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn();
-    let mut child = spawned.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Error::System("the program `nft` is missing: `apt install nftables`".into()),
-        _ => Error::System(format!("cannot run `nft`: {error}")),
-    })?;
+    let mut child = spawned.map_err(|error| not_run(&error))?;
     let failed = |error: std::io::Error| Error::System(format!("cannot talk to `nft`: {error}"));
     if let Some(mut input) = child.stdin.take() {
         input.write_all(text.as_bytes()).await.map_err(failed)?;
@@ -151,6 +161,28 @@ pub async fn apply(text: &str) -> Result<(), Error> {
     )))
 }
 
+/// The listing of a chain (family, table and name), with handles; `None` where there is none.
+///
+/// # Errors
+/// Where the program is missing.
+pub async fn chain(path: &[&str]) -> Result<Option<String>, Error> {
+    let listed = tokio::process::Command::new("nft")
+        .args(["-a", "list", "chain"])
+        .args(path)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = listed.await.map_err(|error| not_run(&error))?;
+    Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+}
+
+fn not_run(error: &std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::System("the program `nft` is missing: `apt install nftables`".into()),
+        _ => Error::System(format!("cannot run `nft`: {error}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +193,13 @@ mod tests {
     }
 
     fn table() -> Table {
-        Table { name: "shoal".into(), bridge: "shoal0".into(), pods: "10.244.0.0/24".parse().unwrap() }
+        Table {
+            name: "shoal".into(),
+            bridge: "shoal0".into(),
+            tunnel: "shoal0.vx".into(),
+            pods: "10.244.0.0/24".parse().unwrap(),
+            cluster: "10.244.0.0/16".parse().unwrap(),
+        }
     }
 
     #[test]
@@ -186,5 +224,7 @@ mod tests {
         assert!(text.starts_with("add table ip shoal\ndelete table ip shoal\ntable ip shoal {\n"), "{text}");
         assert!(text.ends_with("}\nadd element ip shoal hostports { tcp . 8080 : 10.244.0.9 . 80 }\n"), "{text}");
         assert_eq!(text.matches('{').count(), text.matches('}').count());
+        let masquerade = "ip saddr 10.244.0.0/24 ip daddr != 10.244.0.0/16 oifname != \"shoal0\" masquerade";
+        assert!(text.contains(masquerade), "{text}");
     }
 }

@@ -127,6 +127,8 @@ impl Cluster {
             limits: Limits::default(),
             store: store.clone(),
             world,
+            mesh: None,
+            controls: true,
         };
         let node = Node::assemble(parts, |_| Vec::new()).await.map_err(|error| error.to_string())?;
         let client = Client(Arc::new(InProcess(node.service.clone())));

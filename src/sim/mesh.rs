@@ -6,7 +6,6 @@
 //! what happened, as plain values; `invariants` (in `tests/sim`, one file each).
 
 pub mod authority;
-mod carry;
 pub mod fabric;
 pub mod faults;
 pub mod fleet;

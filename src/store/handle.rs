@@ -1,13 +1,19 @@
 //! The store's public face.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
+use super::forward::{At, Forward};
 use super::mvcc::{self, Mvcc, Refusal};
 use super::raft::log_store::LogStore;
-use super::raft::{Command, Consensus};
+use super::raft::peers::{PeerAnswer, PeerRequest};
+use super::raft::transfer::Receiver;
+use super::raft::{Command, Consensus, Reply};
+use super::rounds::Rounds;
 use super::stats::Stats;
 use super::writer::{Ended, Shared};
 use super::{Action, Error, Outcome, Record, Txn, Watch};
@@ -22,13 +28,15 @@ pub const COMMIT_BYTES: usize = 8 * 1024 * 1024;
 pub const TXN_BYTES: usize = 4 * 1024 * 1024;
 /// Room that is left to deletes once the disk is full.
 pub const DELETE_ROOM: u64 = 64 * 1024;
+/// A read that waits so long for what is committed asks the leader to say it again.
+const REMIND_AFTER: Duration = Duration::from_millis(200);
 /// Bytes that one operation is counted with beside its value.
 const OP_OVERHEAD: usize = 256;
 
 /// A handle on the local replica. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
@@ -41,6 +49,13 @@ pub(super) struct Inner {
     pub writer: Ended,
     pub commits: Semaphore,
     pub bytes: Semaphore,
+    pub raft_id: u64,
+    /// Bytes of log kept for other replicas, which are then spared a whole snapshot.
+    pub kept_for_others: u64,
+    pub forward: Forward,
+    pub receiver: Receiver,
+    pub reads: Rounds,
+    pub caught_up: Arc<watch::Sender<bool>>,
 }
 
 /// A part of a list, at one revision.
@@ -59,28 +74,62 @@ impl Store {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Commits `txn`, or says why not. Returns once the write is durable and visible to reads here.
+    /// Commits `txn`, or says why not. Returns once the write is durable and visible to reads here; where another node
+    /// leads, it is asked.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`]; without a leader [`Error::Unavailable`] after [`super::StoreOptions::patience`].
     pub async fn commit(&self, txn: Txn) -> Result<Outcome, Error> {
         self.check_alive()?;
         let size = weigh(&txn);
         if !mvcc::is_valid(&txn) || size > TXN_BYTES {
             return Err(Error::Invalid);
         }
-        self.check_room(&txn, size).await?;
-        let size = u32::try_from(size).map_err(|_| Error::Invalid)?;
+        let bytes = u32::try_from(size).map_err(|_| Error::Invalid)?;
         let _one = self.inner.commits.try_acquire().map_err(|_| Error::Busy)?;
-        let _bytes = self.inner.bytes.acquire_many(size).await.map_err(|_| Error::Unavailable)?;
-        let proposed = self.inner.consensus.propose(Command::Txn(txn)).await;
-        let (revision, reply) = proposed.map_err(|error| self.failure().unwrap_or(error))?;
+        let _bytes = self.inner.bytes.acquire_many(bytes).await.map_err(|_| Error::Unavailable)?;
+        if self.leads() { self.commit_here(txn, size).await } else { self.commit_there(txn, size).await }
+    }
+
+    async fn commit_here(&self, txn: Txn, size: usize) -> Result<Outcome, Error> {
+        self.check_room(&txn, size).await?;
+        let (revision, reply) = self.propose(Command::Txn(txn)).await?;
         match reply {
             Ok(()) => Ok(Outcome { revision }),
             Err(Refusal::Conflict { key, actual }) => Err(Error::Conflict { key, actual }),
             Err(Refusal::Fenced) => Err(Error::Fenced),
             Err(Refusal::Invalid) => Err(Error::Invalid),
         }
+    }
+
+    async fn commit_there(&self, txn: Txn, size: usize) -> Result<Outcome, Error> {
+        let request = PeerRequest::Commit(txn);
+        let answer = match self.inner.forward.ask(&request, false).await? {
+            At::Leader(answer) => answer,
+            At::Here => {
+                let PeerRequest::Commit(txn) = request else { return Err(Error::Unavailable) };
+                return self.commit_here(txn, size).await;
+            }
+        };
+        let PeerAnswer::Commit { result, applied } = answer else { return Err(Error::Unavailable) };
+        // Whoever was refused reads again before it tries again: let it see why.
+        let seen = result.as_ref().map_or(applied, |outcome| outcome.revision);
+        let reached = timeout(self.inner.forward.patience, self.applied(seen)).await;
+        match (result, reached) {
+            (Ok(_), Ok(Err(_)) | Err(_)) => Err(Error::Unavailable),
+            (result, _) => result,
+        }
+    }
+
+    /// Proposes on this node, which leads. With other voters the wait is bounded: they may be gone.
+    async fn propose(&self, command: Command) -> Result<(Revision, Reply), Error> {
+        let proposed = self.inner.consensus.propose(command);
+        let proposed = if self.inner.consensus.is_only_voter() {
+            proposed.await
+        } else {
+            timeout(self.inner.forward.patience, proposed).await.unwrap_or(Err(Error::Unavailable))
+        };
+        proposed.map_err(|error| self.failure().unwrap_or(error))
     }
 
     /// With a full disk only transactions that add nothing pass, into the room that was allocated ahead.
@@ -99,20 +148,35 @@ impl Store {
         self.inner.shared.durable.borrow().failed.clone().or_else(|| self.inner.failed.borrow().clone())
     }
 
-    fn check_alive(&self) -> Result<(), Error> {
+    pub(super) fn check_alive(&self) -> Result<(), Error> {
         self.failure().map_or(Ok(()), Err)
     }
 
-    /// Waits until reads here see every write that was acknowledged anywhere before this call (the read index).
+    /// Waits until reads here see every write that was acknowledged anywhere before this call (the read index). Callers
+    /// that wait at the same time share one question to the leader.
     ///
     /// # Errors
-    /// [`Error::Unavailable`].
+    /// [`Error::Unavailable`], after [`super::StoreOptions::patience`] where nobody leads.
     pub async fn barrier(&self) -> Result<Revision, Error> {
         self.check_alive()?;
-        if !self.inner.log.is_alone() {
-            self.inner.consensus.read_index().await?;
+        if self.leads() && self.inner.consensus.is_only_voter() {
+            // The only voter acknowledges a write after it has applied it: what is applied is all there is.
+            return Ok(self.revision());
         }
-        // The only voter acknowledges a write after it has applied it: what is applied is all there is.
+        let wanted = self.inner.reads.join(async || self.read_index().await).await?;
+        if timeout(REMIND_AFTER, self.applied(wanted)).await.is_err() {
+            self.inner.forward.read_index(true).await?;
+            timeout(self.inner.forward.patience, self.applied(wanted)).await.map_err(|_| Error::Unavailable)??;
+        }
+        Ok(self.revision())
+    }
+
+    async fn read_index(&self) -> Result<Revision, Error> {
+        if let Some(revision) = self.inner.forward.read_index(false).await? {
+            return Ok(revision);
+        }
+        let confirmed = timeout(self.inner.forward.patience, self.inner.consensus.read_index()).await;
+        confirmed.map_err(|_| Error::Unavailable)??;
         Ok(self.revision())
     }
 
@@ -165,14 +229,18 @@ impl Store {
         Ok(Watch::new(scope, from, self.inner.state.clone(), applied, self.inner.failed.subscribe()))
     }
 
-    /// Forgets history up to `revision`. The store does so by itself, by age and by size.
+    /// Forgets history up to `revision`, on every replica. The leader does so by itself, by age and by size.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn compact(&self, revision: Revision) -> Result<(), Error> {
         self.check_alive()?;
-        let proposed = self.inner.consensus.propose(Command::Compact(revision)).await;
-        proposed.map(drop).map_err(|error| self.failure().unwrap_or(error))
+        if !self.leads()
+            && let At::Leader(answer) = self.inner.forward.ask(&PeerRequest::Compact(revision), true).await?
+        {
+            return if let PeerAnswer::Compact(result) = answer { result } else { Err(Error::Unavailable) };
+        }
+        self.propose(Command::Compact(revision)).await.map(drop)
     }
 
     /// Persists the state and drops the log that it covers. The store does so by itself, by size.
@@ -181,7 +249,7 @@ impl Store {
     /// See [`Error`].
     pub async fn snapshot(&self) -> Result<(), Error> {
         self.check_alive()?;
-        self.inner.consensus.snapshot().await.map(drop)
+        self.inner.consensus.snapshot(self.inner.kept_for_others).await.map(drop)
     }
 
     /// Figures of now.
@@ -197,7 +265,7 @@ impl Store {
             history_bytes,
             log_bytes: space.bytes,
             term: self.inner.consensus.term(),
-            leads: self.inner.consensus.leads(),
+            leads: self.leads(),
             disk_full: space.full,
             sync: self.inner.shared.latency.lock().clone(),
         }
@@ -215,7 +283,7 @@ impl Store {
     /// The state machine, for tests of what raft asks of it.
     #[cfg(test)]
     pub(super) fn machine(&self) -> super::raft::machine::Machine {
-        self.inner.consensus.machine()
+        self.inner.consensus.machine().clone()
     }
 
     /// Stops; returns when the files are closed and the directory may be opened again.

@@ -82,7 +82,9 @@ impl Keeper {
     async fn look(&mut self) {
         let now = Instant::now();
         self.mark(now);
-        if let Some(revision) = self.compactable(now) {
+        if self.consensus.leads()
+            && let Some(revision) = self.compactable(now)
+        {
             let _ = self.consensus.propose(Command::Compact(revision)).await;
         }
         let bytes = self.shared.space.lock().bytes;
@@ -90,7 +92,7 @@ impl Keeper {
         let due = self.options.snapshot_bytes.max(self.state_bytes);
         let full = self.shared.space.lock().full && bytes > self.kept_bytes + self.options.segment_bytes;
         if bytes > self.kept_bytes + due || full {
-            match self.consensus.snapshot().await {
+            match self.consensus.snapshot(self.options.segment_bytes).await {
                 Ok(state) => (self.kept_bytes, self.state_bytes) = (bytes, state),
                 Err(error) => tracing::warn!(%error, "the state could not be persisted; the log is kept"),
             }

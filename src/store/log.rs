@@ -1,10 +1,11 @@
 //! The raft log on disk: units of records in preallocated segments. Synchronous; whoever owns it decides when to wait.
 //!
-//! `frame` the bytes, `index` where entries lie, `recover` what a start finds. One unit is written and synced before the
+//! `frame` the bytes, `index` where entries lie, `recover` what a start finds, `owner` whose it is. One unit is written and synced before the
 //! next, so a unit that does not verify is a torn tail where it is the last, and damage where a valid one follows it.
 
 pub mod frame;
 pub mod index;
+pub mod owner;
 mod recover;
 #[cfg(test)]
 mod tests;

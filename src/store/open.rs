@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
+use super::forward::Forward;
 use super::handle::{COMMIT_BYTES, COMMITS, Inner};
-use super::log::Log;
+use super::log::{Log, owner};
+use super::raft::link::Wire;
 use super::raft::log_store::LogStore;
 use super::raft::machine::Machine;
-use super::raft::peers::Alone;
+use super::raft::peers::{Alone, Peers};
+use super::raft::transfer::Receiver;
 use super::raft::{Consensus, FIRST_VOTER};
+use super::rounds::Rounds;
 use super::table::{ImageTable, Table};
 use super::writer::{self, Shared};
-use super::{Error, Store, disk_error, keeper};
+use super::{Error, Store, disk_error, keeper, pulse};
 use crate::world::World;
 
 /// Where the log's writer runs.
@@ -28,6 +32,16 @@ pub enum Driver {
     Task,
 }
 
+/// How a store without anything in its directory begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// It makes a cluster of which it is the only voter.
+    #[default]
+    Found,
+    /// It waits until a leader adds it.
+    Join,
+}
+
 /// How a store runs.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -35,6 +49,12 @@ pub struct StoreOptions {
     pub dir: PathBuf,
     /// This node's name.
     pub node: String,
+    /// This replica's number, never used before by another one of the cluster; [`FIRST_VOTER`] founds.
+    pub raft_id: u64,
+    /// How it begins.
+    pub role: Role,
+    /// Bound on finding a leader for a write or a linearizable read, and on its answer.
+    pub patience: Duration,
     /// Where the writer runs.
     pub driver: Driver,
     /// Bytes of a log segment, allocated at once. At least 16 MiB outside tests.
@@ -53,6 +73,9 @@ impl StoreOptions {
         Self {
             dir: dir.into(),
             node: node.into(),
+            raft_id: FIRST_VOTER,
+            role: Role::Found,
+            patience: Duration::from_secs(5),
             driver: Driver::Thread,
             segment_bytes: 16 * 1024 * 1024,
             snapshot_bytes: 64 * 1024 * 1024,
@@ -63,12 +86,21 @@ impl StoreOptions {
 }
 
 impl Store {
-    /// Opens the store in `options.dir`, replays its log, and leads.
+    /// Opens the store in `options.dir` without any other replica, replays its log, and leads.
     ///
     /// # Errors
-    /// [`Error::Locked`] where another process has it open, [`Error::Damaged`] with the file's name, [`Error::Disk`],
-    /// [`Error::DiskFull`].
+    /// As [`Store::open_with`].
     pub async fn open(options: StoreOptions, world: World) -> Result<Self, Error> {
+        Self::open_with(options, Arc::new(Alone), world).await
+    }
+
+    /// Opens the store in `options.dir`, replays its log, and takes part: the only voter leads when this returns, another
+    /// replica serves local reads from what it has. `peers` must not hold the store, which holds it.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] where another process has it open, [`Error::Foreign`] where it belongs to another replica,
+    /// [`Error::Damaged`] with the file's name, [`Error::Disk`], [`Error::DiskFull`].
+    pub async fn open_with(options: StoreOptions, peers: Arc<dyn Peers>, world: World) -> Result<Self, Error> {
         let disk = world.disk.clone();
         disk.create_dir_all(&options.dir).map_err(|error| disk_error(&error))?;
         let lock = lock(&world, &options.dir)?;
@@ -76,6 +108,8 @@ impl Store {
         world.entropy.fill(&mut salt);
         let dir = options.dir.join("log");
         let log = Log::open(disk.clone(), &dir, options.segment_bytes, u64::from_le_bytes(salt))?;
+        let used = log.index().lock().vote.is_some() || log.index().lock().last().is_some();
+        owner::claim(&*disk, &options.dir, options.raft_id, used)?;
         let table: Box<dyn Table> = Box::new(ImageTable::open(disk.clone(), &options.dir.join("state"))?);
         let shared = Arc::new(Shared {
             index: log.index(),
@@ -86,26 +120,52 @@ impl Store {
             dir,
         });
         let (jobs, ended) = writer::start(log, shared.clone(), lock, options.driver)?;
-        let log = LogStore::new(shared.clone(), jobs)
+        let log = LogStore::new(shared.clone(), jobs, options.raft_id)
             .map_err(|_| Error::Damaged(format!("{}: the log does not decode", options.dir.display())))?;
-        let machine = Machine::load(table, shared.clone(), log.clone(), options.driver)?;
-        let (state, applied) = (machine.state(), machine.revision());
-        let consensus =
-            Consensus::start(FIRST_VOTER, options.node.clone(), log.clone(), machine, Arc::new(Alone)).await;
+        let machine = Machine::load(table, shared.clone(), log.clone(), options.driver, options.raft_id)?;
+        let failed = Arc::new(watch::Sender::default());
+        let wire = Wire::new(peers, log.clone(), failed.clone());
+        let (id, found) = ((options.raft_id, options.node.as_str()), options.role == Role::Found);
+        let consensus = Consensus::start(id, found, log.clone(), machine, wire).await;
         let consensus = consensus.map_err(|error| shared.durable.borrow().failed.clone().unwrap_or(error))?;
-        let inner = Inner {
-            consensus,
-            log,
-            state,
-            applied,
-            shared,
-            failed: Arc::default(),
-            writer: ended,
-            commits: Semaphore::new(COMMITS),
-            bytes: Semaphore::new(COMMIT_BYTES),
-        };
+        let inner = assemble(consensus, log, shared, failed, ended, &options);
         keeper::start(&inner, &options);
+        pulse::start(&inner, world.entropy.fork());
         Ok(Self::new(inner))
+    }
+}
+
+fn assemble(
+    consensus: Consensus,
+    log: LogStore,
+    shared: Arc<Shared>,
+    failed: Arc<watch::Sender<Option<Error>>>,
+    writer: writer::Ended,
+    options: &StoreOptions,
+) -> Inner {
+    let (state, applied) = (consensus.machine().state(), consensus.machine().revision());
+    let forward = Forward {
+        consensus: consensus.clone(),
+        heard: Arc::default(),
+        node: options.node.clone(),
+        patience: options.patience,
+    };
+    Inner {
+        consensus,
+        log,
+        state,
+        applied,
+        shared,
+        failed,
+        writer,
+        commits: Semaphore::new(COMMITS),
+        bytes: Semaphore::new(COMMIT_BYTES),
+        raft_id: options.raft_id,
+        kept_for_others: options.segment_bytes,
+        forward,
+        receiver: Receiver::default(),
+        reads: Rounds::default(),
+        caught_up: Arc::default(),
     }
 }
 

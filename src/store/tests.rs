@@ -1,5 +1,9 @@
 //! The store as its users see it, on a real directory.
 
+mod learners;
+mod net;
+mod voters;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

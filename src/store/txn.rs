@@ -75,7 +75,7 @@ pub struct Fence {
 }
 
 /// What a committed transaction did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The log index, hence the revision of each change.
     pub revision: Revision,

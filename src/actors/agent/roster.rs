@@ -107,7 +107,8 @@ impl Roster {
             return self.seen(pod, change.cause).await;
         }
         if key.is(id::NODES) {
-            if *key.name == *self.parts.node.name && change.kind == ChangeKind::Deleted {
+            // Deleted, or declared dead while it lives: the node says what is true.
+            if *key.name == *self.parts.node.name {
                 self.sync_node();
             }
             return Ok(());

@@ -1,9 +1,7 @@
-//! HTTP/3: requests of QUIC connections, to the same service.
+//! HTTP/3: requests of QUIC connections that another part has accepted, to the same service.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures::Stream;
@@ -11,70 +9,48 @@ use h3::server::{RequestResolver, RequestStream};
 use h3_quinn::{BidiStream, Connection, RecvStream};
 use http::Request;
 use http_body_util::BodyExt;
-use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
+use quinn::VarInt;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::tls;
-use super::{DRAIN_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_HEAD_BYTES, MAX_STREAMS};
+use super::{DRAIN_TIMEOUT, MAX_HEAD_BYTES};
 use crate::api::authn::{Peer, identity_of};
 use crate::api::body::{self, Body};
 use crate::api::service::Service;
 
-/// How long a quiet connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
-/// How often a quiet connection is asked whether it lives, so that watches stay.
-const PING_EVERY: Duration = Duration::from_secs(20);
+/// HTTP/3's codes for an end in order and for more than can be served (RFC 9114, 8.1).
+const NO_ERROR: VarInt = VarInt::from_u32(0x100);
+const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(0x107);
 
-/// Binds UDP at `address`. The outer error is about certificates, the inner one about the socket.
-pub fn endpoint(address: SocketAddr, mut config: rustls::ServerConfig) -> Result<io::Result<Endpoint>, tls::Error> {
-    config.max_early_data_size = 0; // what arrives early can be replayed, and writes must not be
-    let crypto = QuicServerConfig::try_from(config).map_err(|_| tls::Error)?;
-    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
-    let mut transport = TransportConfig::default();
-    transport.max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS));
-    transport.keep_alive_interval(Some(PING_EVERY));
-    transport.max_idle_timeout(IDLE_TIMEOUT.try_into().ok());
-    server.transport_config(Arc::new(transport));
-    let socket = std::net::UdpSocket::bind(address);
-    let runtime = Arc::new(quinn::TokioRuntime);
-    Ok(socket.and_then(|socket| Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime)))
-}
-
-/// Serves an endpoint until `stop`.
+/// Serves the connections that come out of `incoming` until `stop`.
 pub async fn serve(
-    endpoint: Endpoint,
+    mut incoming: mpsc::Receiver<quinn::Connection>,
     service: Arc<Service>,
     stop: CancellationToken,
     connections: Arc<Semaphore>,
     tasks: TaskTracker,
 ) {
     loop {
-        let incoming = tokio::select! {
+        let quic = tokio::select! {
             () = stop.cancelled() => break,
-            incoming = endpoint.accept() => match incoming {
-                Some(incoming) => incoming,
+            quic = incoming.recv() => match quic {
+                Some(quic) => quic,
                 None => break,
             },
         };
         let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
-            incoming.refuse();
+            quic.close(EXCESSIVE_LOAD, b"");
             continue;
         };
         let (service, stop) = (Arc::clone(&service), stop.clone());
         tasks.spawn(async move {
-            let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming).await;
-            if let Ok(Ok(connection)) = handshake {
-                self::connection(connection, service, stop).await;
-            }
+            connection(quic.clone(), service, stop).await;
+            quic.close(NO_ERROR, b"");
             drop(permit);
         });
     }
-    endpoint.close(VarInt::from_u32(0x100), b"");
-    endpoint.wait_idle().await;
 }
 
 /// Serves one connection; its requests live no longer than it does.

@@ -16,6 +16,9 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::*;
 use crate::api::service::tests::Api;
+use crate::mesh::join::Shut;
+use crate::mesh::quic::{Credentials, CredentialsError, Endpoint, Limits};
+use crate::model::NodeId;
 
 struct Authority {
     pem: String,
@@ -60,20 +63,41 @@ impl Authority {
     }
 }
 
+/// The API's certificates on the mesh's port.
+struct Material(std::sync::Arc<Authority>);
+
+impl Credentials for Material {
+    fn server(&self, alpn: &[&[u8]]) -> Result<rustls::ServerConfig, CredentialsError> {
+        Ok(self.0.server(alpn))
+    }
+
+    fn client(&self, _: &[&[u8]]) -> Result<rustls::ClientConfig, CredentialsError> {
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?;
+        Ok(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+    }
+
+    fn peer(&self, _: &[CertificateDer<'_>]) -> Result<NodeId, String> {
+        Err("nobody is a node here".into())
+    }
+}
+
 struct Running {
     address: SocketAddr,
-    authority: Authority,
+    authority: Arc<Authority>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
     api: Api,
 }
 
 async fn start() -> Running {
-    let (api, authority) = (Api::start().await, Authority::new());
-    let tls = Tls { tcp: authority.server(TCP_PROTOCOLS), quic: Some(authority.server(QUIC_PROTOCOLS)) };
+    let (api, authority) = (Api::start().await, Arc::new(Authority::new()));
     let config = ListenConfig { address: ([127, 0, 0, 1], 0).into(), connections: 100 };
-    let listeners = bind(&config, tls).await.unwrap();
+    let listeners = bind(&config, authority.server(TCP_PROTOCOLS)).await.unwrap();
     let (address, stop) = (listeners.address(), CancellationToken::new());
+    let port = Endpoint::bind(address, Arc::new(Material(authority.clone())), Limits::default()).unwrap();
+    let listeners = listeners.with_http3(port.http3().unwrap());
+    tokio::spawn(async move { port.run(Arc::new(Shut(bytes::Bytes::new()))).await });
     let task = tokio::spawn(listeners.serve(Arc::clone(&api.service), stop.clone()));
     Running { address, authority, stop, task, api }
 }

@@ -1,5 +1,6 @@
 //! The request path as clients see it: requests in, answers out, on a real store.
 
+mod cluster;
 mod documents;
 mod objects;
 mod watches;

@@ -23,6 +23,12 @@ impl Table {
         Self { wide, with_namespace, prefix: String::new(), columns: Vec::new(), rows: Vec::new(), widths: Vec::new() }
     }
 
+    /// A table that no server made: names of columns, and rows.
+    pub fn plain(columns: &[&str], rows: Vec<Vec<String>>) -> Self {
+        let columns = columns.iter().map(|name| (name.to_uppercase(), true)).collect();
+        Self { columns, rows, ..Self::new(false, false) }
+    }
+
     /// Puts a text in front of every name.
     pub fn prefix(&mut self, prefix: String) {
         self.prefix = prefix;

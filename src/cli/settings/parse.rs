@@ -6,7 +6,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::mesh::member::MAX_ADDRESSES;
 use crate::runtime::network::Cidr;
+
+/// Most seeds that are tried.
+const MAX_SEEDS: usize = 64;
+/// Bounds of `mesh.certificate_lifetime`: time to renew, and the longest that a stolen certificate may be of use.
+const CERTIFICATE_LIFETIME: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(365 * 24);
 
 /// A path that is not empty.
 pub fn path(text: &str) -> Result<PathBuf, String> {
@@ -20,6 +26,52 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::from(([0, 0, 0, 0], port)));
     }
     text.parse().map_err(|_| "an address with a port, such as 0.0.0.0:6443 or [::]:6443".into())
+}
+
+/// Reads every item of a list, at most [`MAX_SEEDS`].
+pub fn each<T>(items: &[String], read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    if items.len() > MAX_SEEDS {
+        return Err(format!("at most {MAX_SEEDS} items"));
+    }
+    items.iter().map(|item| read(item)).collect()
+}
+
+/// A host's name or address, with a port: `node-1:6443`, `10.0.0.1:6443`, `[fd00::1]:6443`. Names are not looked up.
+pub fn host_port(text: &str) -> Result<String, String> {
+    let expected = || "a host with a port, such as 10.0.0.1:6443 or [fd00::1]:6443".to_string();
+    if text.parse::<SocketAddr>().is_ok_and(|at| at.port() != 0) {
+        return Ok(text.into());
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0);
+    dns_name(&host.to_lowercase()).ok().zip(port).ok_or_else(expected)?;
+    Ok(text.into())
+}
+
+/// Addresses with ports that others can dial.
+pub fn advertised(items: &[String]) -> Result<Vec<SocketAddr>, String> {
+    let expected = || "at most four addresses with ports, such as 10.0.0.1:6443".to_string();
+    let read = |item: &str| {
+        let at = item.parse::<SocketAddr>().ok().filter(|at| at.port() != 0 && !at.ip().is_unspecified());
+        at.ok_or_else(expected)
+    };
+    if items.len() > MAX_ADDRESSES { Err(expected()) } else { each(items, read) }
+}
+
+/// A lifetime of certificates.
+pub fn lifetime(text: &str) -> Result<Duration, String> {
+    let read = duration(text).ok().filter(|lifetime| CERTIFICATE_LIFETIME.contains(lifetime));
+    read.ok_or_else(|| "a duration from 1m to 365d".into())
+}
+
+/// A label's value, which may be empty.
+pub fn label_value(text: &str) -> Result<String, String> {
+    let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if text.len() <= 63 && text.chars().all(inner) && edge(text.chars().next()) && edge(text.chars().last()) {
+        return Ok(text.into());
+    }
+    Err("at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends".into())
 }
 
 /// A DNS label, or empty.

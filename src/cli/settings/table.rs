@@ -131,9 +131,63 @@ pub const SETTINGS: &[Setting] = &[
                 .map(|format| s.log.format = format)
         },
     ),
-    one("network.pod_cidr", "address range", "Pod addresses of this node. The first one is the bridge's.", |s, v| {
-        parse::range(v, 30).map(|cidr| s.node.network.pod_cidr = cidr)
+    many(
+        "join",
+        "list of host:port",
+        "Members to join through; one that answers is enough. A node that is a member remembers the others and needs none.",
+        |s, v| parse::each(v, parse::host_port).map(|seeds| s.node.mesh.join = seeds),
+    ),
+    one(
+        "token_file",
+        "path",
+        "File with the token that `shoal token create` printed, for a node that joins; only its owner may read it. `--token` and the variable `SHOAL_TOKEN` come before it.",
+        |s, v| {
+            s.token_file = (!v.is_empty()).then(|| v.into());
+            Ok(())
+        },
+    ),
+    one(
+        "zone",
+        "label value",
+        "Failure domain that the node stands in (a room, a building, a region), told to the others.",
+        |s, v| parse::label_value(v).map(|zone| s.node.mesh.zone = zone),
+    ),
+    many(
+        "mesh.advertise",
+        "list of address:port",
+        "Where others dial this node, best first; at most four. Empty: `address` with the port of `listen`.",
+        |s, v| parse::advertised(v).map(|addresses| s.node.mesh.advertise = addresses),
+    ),
+    one(
+        "mesh.certificate_lifetime",
+        "duration",
+        "How long a node's certificates are good for, 1m to 365d. A running node renews its own long before.",
+        |s, v| parse::lifetime(v).map(|lifetime| s.node.mesh.certificate_lifetime = lifetime),
+    ),
+    one(
+        "network.pod_cidr",
+        "address range",
+        "Pod addresses of this node, the first one being the bridge's. Empty: a part of `network.cluster_cidr`, assigned when the node joins; the founder has the first.",
+        |s, v| {
+            s.node.network.pod_cidr = if v.is_empty() { None } else { Some(parse::range(v, 30)?) };
+            Ok(())
+        },
+    ),
+    one("network.cluster_cidr", "address range", "Pod addresses of the cluster. The same on every node.", |s, v| {
+        parse::range(v, 30).map(|cidr| s.node.network.cluster_cidr = cidr)
     }),
+    one(
+        "network.node_prefix",
+        "number",
+        "Prefix of the pod addresses that a node is assigned: 24 gives each 253 pods, and 256 nodes in a /16.",
+        |s, v| parse::number(v, 8..=30).map(|prefix| s.node.network.node_prefix = prefix),
+    ),
+    one(
+        "network.vxlan_port",
+        "number",
+        "UDP port of VXLAN, which carries pods' packets between nodes that share no link. The same on every node.",
+        |s, v| parse::number(v, 1..=65_535).map(|port| s.node.network.vxlan_port = port),
+    ),
     one(
         "network.service_cidr",
         "address range",

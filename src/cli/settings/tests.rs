@@ -94,6 +94,63 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
+fn a_joining_node_knows_its_seeds_and_where_it_is_dialled() {
+    let text = "join = [\"a.example:6443\"]\naddress = \"10.1.2.3\"\n[mesh]\ncertificate_lifetime = \"90m\"\n";
+    let settings = load(text, &[("SHOAL_ZONE", "room-1")], &[("join", "10.0.0.1:6443, [fd00::1]:7000")]).unwrap();
+    let mesh = &settings.node.mesh;
+    assert_eq!(mesh.join, ["10.0.0.1:6443", "[fd00::1]:7000"]);
+    assert_eq!((mesh.zone.as_str(), mesh.certificate_lifetime), ("room-1", Duration::from_mins(90)));
+    assert_eq!(mesh.advertise, ["10.1.2.3:6443".parse().unwrap()]);
+    let text = "mesh.advertise = [\"192.0.2.7:1\", \"[fd00::2]:2\"]";
+    assert_eq!(load(text, &[], &[]).unwrap().node.mesh.advertise.len(), 2);
+}
+
+#[test]
+fn what_cannot_be_joined_or_told_is_refused() {
+    for (key, value) in [
+        ("join", "10.0.0.1"),
+        ("join", "10.0.0.1:0"),
+        ("join", "fd00::1:x"),
+        ("join", "https://a:6443"),
+        ("join", ":6443"),
+        ("join", &vec!["a:1"; 65].join(",")),
+        ("mesh.advertise", "0.0.0.0:6443"),
+        ("mesh.advertise", "a.example:6443"),
+        ("mesh.advertise", "10.0.0.1:1,10.0.0.1:2,10.0.0.1:3,10.0.0.1:4,10.0.0.1:5"),
+        ("mesh.certificate_lifetime", "59s"),
+        ("mesh.certificate_lifetime", "366d"),
+        ("zone", "-a"),
+        ("zone", "a b"),
+        ("network.node_prefix", "12"),
+        ("network.vxlan_port", "0"),
+        ("network.cluster_cidr", "10.96.0.0/16"),
+    ] {
+        assert!(load("", &[], &[(key, value)]).is_err(), "{key} = {value}");
+    }
+}
+
+#[test]
+fn without_a_range_of_its_own_a_node_has_the_first_of_the_clusters() {
+    let own = |text: &str| load(text, &[], &[]).unwrap().node.network.own_pod_cidr().to_string();
+    assert_eq!(own(""), "10.244.0.0/24");
+    assert_eq!(own("[network]\ncluster_cidr = \"10.32.0.0/12\"\nnode_prefix = 22"), "10.32.0.0/22");
+    assert_eq!(own("[network]\npod_cidr = \"10.7.0.0/26\""), "10.7.0.0/26");
+    let network = load("", &[], &[]).unwrap().node.network;
+    let cluster = |own: &str| network.cluster_range(own.parse().unwrap()).to_string();
+    assert_eq!((cluster("10.244.3.0/24"), cluster("10.7.0.0/26")), ("10.244.0.0/16".into(), "10.7.0.0/26".into()));
+}
+
+#[test]
+fn a_token_is_no_setting_and_never_shown() {
+    let settings = load("", &[("SHOAL_TOKEN", "shoal1.a.b.secret")], &[]).unwrap();
+    assert_eq!(settings.node.mesh.token, None, "it is read where it is needed");
+    let error = load("", &[("SHOAL_TOKENS", "x")], &[]).unwrap_err();
+    assert!(error.contains("SHOAL_TOKENS"), "{error}");
+    let shown = format!("{:?}", crate::actors::settings::Secret::new("shoal1.a.b.secret"));
+    assert!(!shown.contains("secret\"") && !shown.contains("shoal1"), "{shown}");
+}
+
+#[test]
 fn the_reference_is_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/REFERENCE.md");
     if std::env::var_os("SHOAL_TEST_BLESS").is_some() {

@@ -1,9 +1,10 @@
 //! The node as `shoal up` drives it.
 
-use std::sync::Arc;
+use async_trait::async_trait;
 
 use crate::actors::node::{Node, boot};
 use crate::actors::settings::NodeSettings;
+use crate::cli::control::Door;
 use crate::cli::failure::Failure;
 use crate::runtime::ContainerRuntime;
 
@@ -22,11 +23,6 @@ pub async fn start(settings: NodeSettings) -> Result<RunningNode, Failure> {
 }
 
 impl RunningNode {
-    /// The node's containers and images.
-    pub fn runtime(&self) -> Arc<dyn ContainerRuntime> {
-        Arc::clone(&self.node.runtime)
-    }
-
     /// Where the API is reached on this machine.
     pub fn url(&self) -> String {
         self.url.clone()
@@ -44,8 +40,19 @@ impl RunningNode {
     }
 
     /// Stops the process's part; containers go on.
-    pub async fn stop(self) -> Result<(), Failure> {
+    pub async fn stop(&self) {
         self.node.stop().await;
-        Ok(())
+    }
+}
+
+#[async_trait]
+impl Door for RunningNode {
+    fn runtime(&self) -> &dyn ContainerRuntime {
+        &*self.node.runtime
+    }
+
+    async fn leave(&self) -> Result<(), String> {
+        let cluster = self.node.service.cluster.get().ok_or("the node is no member of a mesh")?;
+        cluster.leave(&self.name).await.map(drop).map_err(|status| status.message)
     }
 }

@@ -67,7 +67,7 @@ impl Trusted {
 }
 
 /// Trusted authorities; the first one signs. At least one, at most [`MAX_AUTHORITIES`], no key twice. Written as their
-/// certificates in PEM, one after the other (key `ca.crt` of ConfigMap `kube-system/shoal-authorities`).
+/// certificates in PEM, one after the other (key `ca.crt` of `ConfigMap` `kube-system/shoal-authorities`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     authorities: Vec<Trusted>,
@@ -112,7 +112,7 @@ impl Bundle {
 
     /// The key of the one that signs.
     pub fn signing(&self) -> Fingerprint {
-        self.authorities.first().map(Trusted::key).unwrap_or(Fingerprint([0; 32]))
+        self.authorities.first().map_or(Fingerprint([0; 32]), Trusted::key)
     }
 
     /// With another authority at the end: it is trusted, but does not sign.

@@ -113,6 +113,14 @@ pub fn request(subject: &Subject) -> Result<(String, String), Error> {
     Ok((key.serialize_pem(), params.serialize_request(&key)?.pem()?))
 }
 
+/// A new key and a signing request for a user's certificate: key and request, both PEM.
+pub fn client_request(user: &str, group: &str) -> Result<(String, String), Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = distinguished(user, group);
+    Ok((key.serialize_pem(), params.serialize_request(&key)?.pem()?))
+}
+
 /// A cluster's authority with its key: it signs.
 #[derive(Clone)]
 pub struct Authority {
@@ -291,7 +299,7 @@ fn check_names(leaf: &Leaf, expected: &Subject) -> Result<(), SignError> {
         return Err(SignError::TooMuch("many names"));
     }
     let named = std::iter::once(&expected.node).chain(&expected.names);
-    named.filter(|name| !is_node_name(name)).map(|name| Err(SignError::Name(name.clone()))).collect()
+    named.filter(|name| !is_node_name(name)).try_for_each(|name| Err(SignError::Name(name.clone())))
 }
 
 fn client_leaf(user: &str, group: &str) -> Result<Leaf, SignError> {

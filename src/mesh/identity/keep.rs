@@ -97,8 +97,9 @@ impl Identity {
             admin,
         };
         identity.write_bundle()?;
-        if let Some(admin) = &identity.admin {
-            stored::store(dir, "admin", admin)?;
+        match &identity.admin {
+            Some(admin) => stored::store(dir, "admin", admin)?,
+            None => files::remove(dir, &["admin.crt", "admin.key"])?, // of an earlier membership
         }
         identity.write_node()?; // last: with it the node has joined
         files::remove(dir, &BEFORE)?;
@@ -125,7 +126,7 @@ impl Identity {
         let node = stored::read_node(dir)?.ok_or_else(|| damaged(NODE, "it is missing".into()))?;
         let name = NodeId(subject.node.as_str().into());
         stored::check_node(&node, &name, &bundle).map_err(|reason| damaged(NODE, reason))?;
-        let admin = stored::read_pair(dir, "admin")?.filter(|admin| stored::is_whole(admin));
+        let admin = stored::read_pair(dir, "admin")?.filter(stored::is_whole);
         let directory = dir.to_path_buf();
         Ok(Some(Self { directory, name, bundle, authority: None, successor: None, node, admin }))
     }
@@ -201,7 +202,8 @@ impl Identity {
         Ok(())
     }
 
-    /// Keeps another bundle. A founder's must have its authority in front.
+    /// Keeps another bundle. A founder's must have its authority in front: which one signs is decided by the founder's
+    /// files, and what is published follows.
     pub fn trust(&mut self, bundle: Bundle) -> Result<(), Error> {
         if self.authority.as_ref().is_some_and(|authority| bundle.signing() != authority.fingerprint()) {
             return Err(Error::Credential("the bundle does not begin with this node's authority".into()));

@@ -7,7 +7,7 @@ use super::issue::is_node_name;
 use super::{CLOCK_SKEW, PeerName};
 use crate::model::{NodeId, Timestamp};
 
-/// Most nodes that are refused at a time. With names of 253 bytes they still fit the 1 MiB of a ConfigMap.
+/// Most nodes that are refused at a time. With names of 253 bytes they still fit the 1 MiB of a `ConfigMap`.
 pub const MAX_REVOCATIONS: usize = 3_072;
 
 /// Why revocations cannot be read or added to. What was there stays.
@@ -22,7 +22,7 @@ pub enum RevocationError {
 }
 
 /// Node → time: its certificates made before then are refused. A node that joins again gets one made later, and is
-/// taken. Kept as data of ConfigMap `kube-system/shoal-revoked`: name → RFC 3339 time with microseconds.
+/// taken. Kept as data of `ConfigMap` `kube-system/shoal-revoked`: name → RFC 3339 time with microseconds.
 ///
 /// When a certificate was made is told by its signer's clock ([`super::Certificate::issued`]), the time here by the
 /// revoker's: where these differ, a certificate made within the difference may be judged wrongly.
@@ -73,12 +73,12 @@ impl Revocations {
         Self(self.0.iter().filter(|(_, before)| useful(before)).map(|(node, before)| (node.clone(), *before)).collect())
     }
 
-    /// As the ConfigMap's data.
+    /// As the `ConfigMap`'s data.
     pub fn to_data(&self) -> BTreeMap<String, String> {
         self.0.iter().map(|(node, before)| (node.to_string(), before.rfc3339_micro())).collect()
     }
 
-    /// From the ConfigMap's data.
+    /// From the `ConfigMap`'s data.
     ///
     /// # Errors
     /// Where an entry cannot be read or there are too many: nobody is let in by mistake.

@@ -34,8 +34,8 @@ pub fn adoption(founder: &Identity, node: &str, now: Timestamp) -> Adoption {
     Adoption { node: Credential { certificate_pem, key_pem }, bundle: founder.bundle().clone(), admin: None }
 }
 
-fn error(result: Result<impl Sized, Error>) -> String {
-    result.err().expect("an error").to_string()
+fn error(result: &Result<impl Sized, Error>) -> String {
+    result.as_ref().err().expect("an error").to_string()
 }
 
 fn pki(dir: &Path) -> PathBuf {
@@ -79,7 +79,7 @@ fn keys_that_others_can_read_are_refused_with_the_command_that_mends_it() {
         founded(dir.path(), &[], NOW);
         fs::set_permissions(pki(dir.path()).join(file), Permissions::from_mode(0o644)).unwrap();
         let again = Identity::load(&pki(dir.path()), &subject("one", &[]), &Lifetimes::default(), NOW);
-        let text = error(again);
+        let text = error(&again);
         assert!(text.contains("mode 0644") && text.contains("chmod 0600") && text.contains(file), "{text}");
     }
 }
@@ -174,12 +174,15 @@ fn founders_and_joined_nodes_do_not_take_each_others_directories_or_certificates
     let mut swapped = adoption(&founder, "two", NOW);
     swapped.node.key_pem = request(&subject("two", &[])).unwrap().0;
     assert!(matches!(adopt(&name, swapped), Err(Error::Credential(_))));
+    let with_admin = Adoption { admin: founder.admin().cloned(), ..adoption(&founder, "two", NOW) };
+    adopt(&name, with_admin).unwrap();
     adopt(&name, adoption(&founder, "two", NOW)).unwrap();
+    assert!(!pki(three.path()).join("admin.key").exists(), "that of the earlier membership is gone");
     let refounded = Identity::found(&pki(three.path()), &subject("two", &[]), &Lifetimes::default(), NOW);
     assert!(matches!(refounded, Err(Error::Taken { .. })));
     write_private(&pki(three.path()).join("node.pem"), b"nonsense").unwrap();
     let damaged = Identity::load(&pki(three.path()), &subject("two", &[]), &Lifetimes::default(), NOW);
-    let text = error(damaged);
+    let text = error(&damaged);
     assert!(text.contains("join again"), "{text}");
 }
 

@@ -20,6 +20,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use super::live::Shared;
 use super::{CLOCK_SKEW, Error, LiveIdentity, NODE_PREFIX, Refused, inspect};
 use crate::mesh::mutant::mutant;
+use crate::mesh::quic::ANY_NODE;
 use crate::model::Timestamp;
 use crate::world::clock::Clock;
 
@@ -41,8 +42,8 @@ impl LiveIdentity {
         Ok(config)
     }
 
-    /// For dialling a peer: the server name is the node's name, and only that node's certificate will do. Shows this
-    /// node's. TLS 1.3 only.
+    /// For dialling a peer: the server name is the node's name, and only that node's certificate will do; with the name
+    /// [`ANY_NODE`] any node's of the cluster. Shows this node's. TLS 1.3 only.
     pub fn client_config(&self, alpn: &[&[u8]]) -> Result<ClientConfig, Error> {
         let judge = Arc::new(Judge(Arc::clone(&self.shared)));
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.shared.provider))
@@ -165,7 +166,7 @@ impl ServerCertVerifier for Judge {
         signed_server(end_entity, &state.roots, &self.0.provider, now)?;
         let peer = state.peer(end_entity).map_err(|refused| refusal(&refused))?;
         let expected = server_name.to_str();
-        if *peer.node.0 != *expected {
+        if *expected != *ANY_NODE && *peer.node.0 != *expected {
             return Err(CertificateError::NotValidForNameContext {
                 expected: server_name.to_owned(),
                 presented: vec![format!("{NODE_PREFIX}{}", peer.node)],

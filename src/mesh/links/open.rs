@@ -29,7 +29,7 @@ impl Links {
         header: Bytes,
         deadline: Duration,
     ) -> Result<(Bytes, Duplex), Failure> {
-        let until = Instant::now() + deadline;
+        let until = Instant::now() + deadline.min(super::MAX_DEADLINE);
         let deadline_ms = u32::try_from(deadline.as_millis().max(1)).unwrap_or(u32::MAX);
         let frame = Frame::Open { actor: actor.clone(), class, version, deadline_ms, body: header };
         if frame.payload() + MAX_OVERHEAD > MAX_HEADER_FRAME {

@@ -96,7 +96,7 @@ impl Reader {
         Self { receive, decoder: Decoder::new(max_frame(class)), buffer: BytesMut::new(), room: MIN_READ }
     }
 
-    /// The next frame. Not cancel-safe in the middle of the stream's end, otherwise it is.
+    /// The next frame. Cancel-safe.
     pub async fn next(&mut self) -> Result<Frame, ReadError> {
         loop {
             if let Some(frame) = self.decoder.feed(&mut self.buffer)? {

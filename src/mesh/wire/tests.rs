@@ -85,10 +85,7 @@ fn a_long_refusal_is_cut_and_an_unknown_one_stays_a_refusal() {
     let unknown = rmp_serde::to_vec(&"Tomorrow").expect("encodes");
     put_numbers(&mut later, 3, &[REFUSED, 1]);
     pack::put_bytes(&mut later, &unknown);
-    assert!(matches!(
-        Frame::decode(later.freeze()),
-        Ok(Frame::Refused { id: 1, refusal: Refusal::Failed(_) })
-    ));
+    assert!(matches!(Frame::decode(later.freeze()), Ok(Frame::Refused { id: 1, refusal: Refusal::Failed(_) })));
 }
 
 #[test]

@@ -14,7 +14,8 @@ use rtnetlink::Handle;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use super::ledger::{Ledger, Record};
-use super::{Cidr, PodAddresses, PodAttachment, PodNetwork, link};
+use super::routes::{self, RouteOptions, tunnel_name};
+use super::{Cidr, PodAddresses, PodAttachment, PodNetwork, firewall, link, sysctl};
 use crate::runtime::Error;
 use crate::runtime::netns::{self, Kind};
 use crate::runtime::nft::{self, Forward, Table};
@@ -33,10 +34,19 @@ pub struct NetworkOptions {
     pub nft_table: String,
     /// Pod addresses.
     pub pod_cidr: Cidr,
+    /// Pod addresses of all nodes: what pods reach under their own addresses.
+    pub cluster_cidr: Cidr,
     /// Bytes; 0 for the kernel's default.
     pub mtu: u32,
     /// The node's own address, which `hostNetwork` pods have.
     pub node_address: IpAddr,
+}
+
+impl NetworkOptions {
+    /// The usual ways from this network to the pods of other nodes.
+    pub fn routes(&self) -> RouteOptions {
+        RouteOptions::new(&self.bridge, self.pod_cidr, self.cluster_cidr)
+    }
 }
 
 /// The pod network of one node.
@@ -68,10 +78,13 @@ impl BridgeNetwork {
         let ledger = Ledger::open(&options.run.join("ns"), options.pod_cidr)?;
         let host = link::connect()?;
         let bridge = link::ensure_bridge(&host, &options.bridge, gateway, options.pod_cidr, options.mtu).await?;
-        set_sysctl("net/ipv4/ip_forward")?;
-        set_sysctl(&format!("net/ipv4/conf/{}/route_localnet", options.bridge))?;
+        sysctl::set("net/ipv4/ip_forward", "1")?;
+        sysctl::set(&format!("net/ipv4/conf/{}/route_localnet", options.bridge), "1")?;
         let table = table(&options);
         nft::apply(&table.replace(&forwards(ledger.ports()))).await?;
+        if let Err(error) = firewall::open(&options.bridge, options.cluster_cidr).await {
+            tracing::warn!(%error, "another program's firewall may keep pods from the network");
+        }
         Ok(Self {
             gateway,
             bridge,
@@ -85,8 +98,8 @@ impl BridgeNetwork {
         })
     }
 
-    /// Removes everything that networks with these options ever made: pins, links, the bridge, the table. Works
-    /// whether or not a process with such a network still runs.
+    /// Removes everything that networks with these options ever made: pins, links, the bridge, the table, the ways to
+    /// other nodes. Works whether or not a process with such a network still runs.
     ///
     /// # Errors
     /// The first failure, after all else was tried.
@@ -101,8 +114,10 @@ impl BridgeNetwork {
                 outcome = outcome.and(netns::unpin(&dir.join(uid)));
             }
         }
+        outcome = outcome.and(routes::destroy(&host, &options.bridge).await);
         outcome = outcome.and(link::remove(&host, &options.bridge).await);
         outcome = outcome.and(nft::apply(&table(options).drop_all()).await);
+        outcome = outcome.and(firewall::close(&options.bridge).await);
         let _ = std::fs::remove_dir(&dir);
         outcome
     }
@@ -295,13 +310,17 @@ fn on_this_thread<T>(job: impl Future<Output = Result<T, Error>>) -> Result<T, E
 /// Name of a pod's link outside: `veth` and 44 bits of a hash (FNV-1a) of bridge and uid; 15 bytes.
 fn link_name(bridge: &str, uid: &str) -> String {
     let bytes = bridge.bytes().chain([b'/']).chain(uid.bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("veth{:011x}", hash >> 20)
+    format!("veth{:011x}", link::digest(bytes) >> 20)
 }
 
 fn table(options: &NetworkOptions) -> Table {
-    Table { name: options.nft_table.clone(), bridge: options.bridge.clone(), pods: options.pod_cidr }
+    Table {
+        name: options.nft_table.clone(),
+        bridge: options.bridge.clone(),
+        tunnel: tunnel_name(&options.bridge),
+        pods: options.pod_cidr,
+        cluster: options.cluster_cidr,
+    }
 }
 
 fn forwards(ports: impl Iterator<Item = (super::HostPort, IpAddr)>) -> Vec<Forward> {
@@ -323,14 +342,4 @@ fn v4(address: IpAddr) -> Option<Ipv4Addr> {
         IpAddr::V4(address) => Some(address),
         IpAddr::V6(_) => None,
     }
-}
-
-/// Switches a kernel setting on, where it is not.
-fn set_sysctl(name: &str) -> Result<(), Error> {
-    let path = Path::new("/proc/sys").join(name);
-    if std::fs::read_to_string(&path).is_ok_and(|text| text.trim() == "1") {
-        return Ok(());
-    }
-    std::fs::write(&path, "1")
-        .map_err(|error| Error::System(format!("cannot set {}=1: {error}", name.replace('/', "."))))
 }

@@ -138,6 +138,11 @@ async fn default_route(pod: &Handle, gateway: IpAddr) -> Result<(), Error> {
     allow(EEXIST, added).map_err(|error| failed("add the route over", &gateway.to_string(), &error))
 }
 
+/// A hash (FNV-1a) that is the same in every process.
+pub(super) fn digest(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// A locally administered address that follows from the IP address.
 fn hardware_address(address: IpAddr) -> Vec<u8> {
     let mut bytes = vec![0x0a, 0x58];
@@ -148,7 +153,8 @@ fn hardware_address(address: IpAddr) -> Vec<u8> {
     bytes
 }
 
-fn kind(link: &LinkMessage) -> Option<&InfoKind> {
+/// What kind of link it is; `None` for a physical one.
+pub(super) fn kind(link: &LinkMessage) -> Option<&InfoKind> {
     let info = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::LinkInfo(info) => Some(info),
         _ => None,
@@ -159,7 +165,8 @@ fn kind(link: &LinkMessage) -> Option<&InfoKind> {
     })
 }
 
-fn allow(wanted: i32, outcome: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
+/// Takes one of the system's error numbers for success.
+pub(super) fn allow(wanted: i32, outcome: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
     match outcome {
         Err(error) if code(&error) == wanted => Ok(()),
         other => other,
@@ -167,14 +174,15 @@ fn allow(wanted: i32, outcome: Result<(), rtnetlink::Error>) -> Result<(), rtnet
 }
 
 /// The system's error number, positive; 0 where there is none.
-fn code(error: &rtnetlink::Error) -> i32 {
+pub(super) fn code(error: &rtnetlink::Error) -> i32 {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.raw_code().saturating_abs(),
         _ => 0,
     }
 }
 
-fn failed(action: &str, what: &str, error: &rtnetlink::Error) -> Error {
+/// The error as the user reads it.
+pub(super) fn failed(action: &str, what: &str, error: &rtnetlink::Error) -> Error {
     let reason = match error {
         rtnetlink::Error::NetlinkError(_) => std::io::Error::from_raw_os_error(code(error)).to_string(),
         other => other.to_string(),

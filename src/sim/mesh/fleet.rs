@@ -16,7 +16,6 @@ use tokio::sync::watch;
 
 use self::join::Tokens;
 use super::authority::{Authorities, Papers};
-use super::carry::drive;
 use super::fabric::SimFabric;
 use super::history::{Ending, Life, Seen, Span, Who};
 use super::machine::Machine;
@@ -28,6 +27,7 @@ use super::workload::renew::{CERTIFIER, Certifier, Certifying, renew_for_ever};
 use super::workload::watchers::watch_for_ever;
 use super::workload::{Desk, Shared};
 use crate::mesh::exports::Exports;
+use crate::mesh::gossip;
 use crate::mesh::handle::{Mesh, MeshParts};
 use crate::mesh::member::{Meta, SharedView};
 use crate::mesh::membership::generation;
@@ -318,7 +318,7 @@ fn bring_up(parts: MeshParts, setup: Setup, machine: &Machine) -> (Mesh, watch::
     let desk = Desk { who, slot, cluster, mesh: mesh.clone(), peers: names.into(), clock, net, shared };
     let gone = desk.clone();
     machine.begin(async move {
-        let error = task.run_with(drive).await;
+        let error = task.run_with(gossip::drive).await;
         gone.shared.trace.note(format!("the mesh of {} cannot go on: {error}", gone.who.node));
     });
     let mut rng = Rng::seed_from_u64(seed ^ 0x776f_726b);

@@ -23,6 +23,8 @@ type Entry = openraft::Entry<Types>;
 const CACHE_ENTRIES: usize = 1024;
 /// Bytes that those may hold.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of entries in one message to another replica, or one entry where that is larger.
+const MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// A handle on the log. Clones see the same log.
 #[derive(Clone)]
@@ -41,24 +43,23 @@ struct Memory {
     purged: Option<LogId>,
     vote: Option<Vote<u64>>,
     committed: Option<LogId>,
-    /// Whether this node is the only voter, see [`super`].
-    alone: bool,
 }
 
 impl LogStore {
-    /// Reads what the log remembers.
+    /// Reads what the log of replica `own` remembers.
     ///
     /// # Errors
     /// Where it does not decode.
-    pub fn new(shared: Arc<Shared>, jobs: mpsc::Sender<Job>) -> io::Result<Self> {
+    pub fn new(shared: Arc<Shared>, jobs: mpsc::Sender<Job>, own: u64) -> io::Result<Self> {
         let index = shared.index.lock();
         let purged = index.purged.as_ref().map(|(_, payload)| decode(payload)).transpose()?;
         let vote = index.vote.as_ref().map(decode).transpose()?;
+        let vote = vote.map(|vote: Vote<u64>| reopened(vote, own));
         let last = index.last().map(log_id).or(purged);
         let committed = index.slot(index.committed).map(|slot| log_id(slot.place));
         drop(index);
         crate::store::mutant::starts_after(last.map_or(0, |last| last.index));
-        let memory = Memory { last, purged, vote, committed, alone: true, ..Memory::default() };
+        let memory = Memory { last, purged, vote, committed, ..Memory::default() };
         Ok(Self { shared, jobs, memory: Arc::new(Mutex::new(memory)) })
     }
 
@@ -75,14 +76,36 @@ impl LogStore {
         waiting.await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?
     }
 
-    /// Says who votes: with more than one voter an append is reported only when it is durable.
-    pub fn set_voters(&self, voters: usize) {
-        self.memory.lock().alone = voters <= 1;
+    /// The last entry, which may not be durable yet.
+    pub fn last(&self) -> Option<LogId> {
+        self.memory.lock().last
     }
 
-    /// Whether this node is the only voter.
-    pub fn is_alone(&self) -> bool {
-        self.memory.lock().alone
+    /// Waits until entry `index` is durable here.
+    ///
+    /// # Errors
+    /// Where it never will be.
+    pub async fn durable(&self, index: u64) -> io::Result<()> {
+        let mut durable = self.shared.durable.subscribe();
+        let reached = durable.wait_for(|durable| durable.next > index || durable.failed.is_some()).await;
+        match reached {
+            Ok(durable) if durable.next > index => Ok(()),
+            _ => Err(io::Error::other("the entry will not become durable")),
+        }
+    }
+
+    /// The index up to which `keep` bytes of entries before `upto` may be dropped.
+    pub fn droppable(&self, upto: u64, keep: u64) -> u64 {
+        let index = self.shared.index.lock();
+        let (mut at, mut kept) = (upto, 0);
+        while let Some(slot) = index.slot(at) {
+            kept += u64::from(slot.len);
+            if kept > keep || at == 0 {
+                break;
+            }
+            at -= 1;
+        }
+        at
     }
 
     /// Ends the writer once it has done what was asked before.
@@ -93,6 +116,12 @@ impl LogStore {
     /// Makes the writer look again whether there is room on the disk.
     pub async fn probe_room(&self) {
         let _ = self.submit(Vec::new(), None).await;
+    }
+
+    fn within_on_disk(&self, from: u64, to: u64) -> u64 {
+        let index = self.shared.index.lock();
+        let sizes = (from..to).filter_map(|at| index.slot(at)).map(|slot| (slot.place.index, slot.len as usize));
+        fitting(sizes, from, to)
     }
 
     fn read_disk(&self, from: u64, to: u64) -> io::Result<Vec<Entry>> {
@@ -106,9 +135,6 @@ impl LogStore {
 
 impl Memory {
     fn push(&mut self, entry: Entry, size: usize, durable_next: u64) {
-        if let EntryPayload::Membership(membership) = &entry.payload {
-            self.alone = membership.voter_ids().count() <= 1;
-        }
         self.last = Some(entry.log_id);
         self.recent.push_back((entry, size));
         self.recent_bytes += size;
@@ -127,6 +153,14 @@ impl Memory {
 
     fn forget_last(&mut self) {
         self.recent_bytes -= self.recent.pop_back().map_or(0, |(_, size)| size);
+    }
+
+    /// Where a message of [`MESSAGE_BYTES`] that starts at `from` ends; `None` where `from` is not in memory.
+    fn within(&self, from: u64, to: u64) -> Option<u64> {
+        let start = self.recent.partition_point(|(entry, _)| entry.log_id.index < from);
+        let sizes = self.recent.range(start..).map(|(entry, size)| (entry.log_id.index, *size));
+        let first = self.recent.get(start)?.0.log_id.index;
+        (first == from).then(|| fitting(sizes, from, to))
     }
 
     fn recent(&self, from: u64, to: u64) -> Vec<Entry> {
@@ -157,6 +191,11 @@ impl RaftLogReader<Types> for LogStore {
         let mut entries = self.read_disk(from, known).map_err(|error| StorageIOError::read_logs(&error))?;
         entries.extend(recent);
         Ok(entries)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
+        let end = self.memory.lock().within(start, end).unwrap_or_else(|| self.within_on_disk(start, end));
+        self.try_get_log_entries(start..end).await
     }
 }
 
@@ -204,22 +243,23 @@ impl RaftLogStorage<Types> for LogStore {
         let fail = |error: io::Error| StorageIOError::write_logs(&error);
         let durable = self.shared.durable.borrow().next;
         let mut records = Vec::new();
-        let alone = {
+        let mut changes_members = false;
+        {
             let mut memory = self.memory.lock();
             for entry in entries {
                 let payload = encode(&entry).map_err(fail)?;
                 let place = place(&entry.log_id);
+                changes_members |= matches!(entry.payload, EntryPayload::Membership(_));
                 memory.push(entry, payload.len(), durable);
                 records.push(Record { kind: Kind::Entry, place, payload });
             }
-            memory.alone
-        };
-        if alone {
-            self.submit(records, None).await.map_err(fail)?;
-            callback.log_io_completed(Ok(()));
-        } else {
+        }
+        if changes_members {
             let ack: Ack = Box::new(move |result| callback.log_io_completed(result));
             self.submit(records, Some(ack)).await.map_err(fail)?;
+        } else {
+            self.submit(records, None).await.map_err(fail)?;
+            callback.log_io_completed(Ok(()));
         }
         Ok(())
     }
@@ -249,6 +289,26 @@ impl RaftLogStorage<Types> for LogStore {
         memory.last = memory.last.max(Some(upto));
         Ok(())
     }
+}
+
+/// The end of the entries from `from` on that fit into a message; always at least one.
+fn fitting(sizes: impl Iterator<Item = (u64, usize)>, from: u64, to: u64) -> u64 {
+    let mut bytes = 0;
+    for (index, size) in sizes {
+        bytes += size;
+        if bytes > MESSAGE_BYTES {
+            return index.max(from + 1).min(to);
+        }
+    }
+    to
+}
+
+/// The vote as a new life takes it. A leader may have sent entries that its own disk then lost; it must never write others
+/// under the same term, so it does not lead again by its old right but asks for a new term.
+fn reopened(vote: Vote<u64>, own: u64) -> Vote<u64> {
+    let mut vote = vote;
+    vote.committed &= vote.leader_id.node_id != own;
+    vote
 }
 
 fn bounds(range: &impl RangeBounds<u64>, end: u64) -> (u64, u64) {

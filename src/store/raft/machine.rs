@@ -28,13 +28,19 @@ struct Applied {
     membership: Membership,
 }
 
+/// The table, and the revision that it holds.
+struct Kept {
+    table: Box<dyn Table>,
+    revision: Revision,
+}
+
 /// The state machine. Clones share it; only openraft's copy applies.
 #[derive(Clone)]
 pub struct Machine {
     state: Arc<RwLock<Mvcc>>,
     applied: Arc<Mutex<Applied>>,
     revision: Arc<watch::Sender<Revision>>,
-    table: Arc<Mutex<Box<dyn Table>>>,
+    disk: Arc<Mutex<Kept>>,
     shared: Arc<Shared>,
     log: LogStore,
     driver: Driver,
@@ -47,7 +53,13 @@ impl Machine {
     ///
     /// # Errors
     /// [`Error::Damaged`] where it does not decode or the log is behind it; [`Error::Disk`].
-    pub fn load(mut table: Box<dyn Table>, shared: Arc<Shared>, log: LogStore, driver: Driver) -> Result<Self, Error> {
+    pub fn load(
+        mut table: Box<dyn Table>,
+        shared: Arc<Shared>,
+        log: LogStore,
+        driver: Driver,
+        own: u64,
+    ) -> Result<Self, Error> {
         let image = table.load()?.unwrap_or_default();
         let applied = if image.consensus.is_empty() {
             Applied::default()
@@ -55,14 +67,14 @@ impl Machine {
             let damaged = |_| Error::Damaged("the state's consensus part is not readable".into());
             rmp_serde::from_slice(&image.consensus).map_err(damaged)?
         };
-        check_log_reaches(&applied, &shared)?;
+        check_log_reaches(&applied, &shared, own)?;
         let state = Mvcc::from_image(&image);
         let revision = state.applied();
         Ok(Self {
             state: Arc::new(RwLock::new(state)),
             applied: Arc::new(Mutex::new(applied)),
             revision: Arc::new(watch::Sender::new(revision)),
-            table: Arc::new(Mutex::new(table)),
+            disk: Arc::new(Mutex::new(Kept { table, revision })),
             shared,
             log,
             driver,
@@ -84,12 +96,7 @@ impl Machine {
         if mutant("answer-before-durable") {
             return Ok(());
         }
-        let mut durable = self.shared.durable.subscribe();
-        let reached = durable.wait_for(|durable| durable.next > index || durable.failed.is_some()).await;
-        match reached {
-            Ok(durable) if durable.next > index => Ok(()),
-            _ => Err(io::Error::other("the entry will not become durable")),
-        }
+        self.log.durable(index).await
     }
 
     fn image(&self) -> Result<(Image, Applied), Error> {
@@ -101,20 +108,31 @@ impl Machine {
     }
 
     /// Persists the state, so that the snapshot that raft asks for next needs no disk: a full disk must not end raft.
-    /// Gives the image's size in bytes.
+    /// Gives the last entry in it and its size in bytes.
     ///
     /// # Errors
     /// [`Error::DiskFull`], [`Error::Disk`]; the last persisted state is still there.
-    pub async fn prepare(&self) -> Result<u64, Error> {
+    pub async fn prepare(&self) -> Result<(Option<LogId>, u64), Error> {
         let (image, applied) = self.image()?;
+        let last = applied.last;
         let (image, bytes) = self.persist(image).await?;
         *self.prepared.lock() = Some(snapshot(image, applied));
-        Ok(bytes)
+        Ok((last, bytes))
     }
 
+    /// Makes `image` durable, unless a newer one is already: a leader may have sent one meanwhile, and what its log covers
+    /// is dropped.
     async fn persist(&self, image: Image) -> Result<(Image, u64), Error> {
-        let table = self.table.clone();
-        let write = move || table.lock().persist(&image).map(|bytes| (image, bytes));
+        let disk = self.disk.clone();
+        let write = move || {
+            let mut kept = disk.lock();
+            if image.applied < kept.revision {
+                return Ok((image, 0));
+            }
+            let bytes = kept.table.persist(&image)?;
+            kept.revision = image.applied;
+            Ok((image, bytes))
+        };
         match self.driver {
             Driver::Thread => tokio::task::spawn_blocking(write).await.map_err(|_| Error::Unavailable)?,
             Driver::Task => {
@@ -126,13 +144,14 @@ impl Machine {
     }
 }
 
-/// A single voter persists only what its log held: a log that ends before is not the one that belongs to the state.
-fn check_log_reaches(applied: &Applied, shared: &Shared) -> Result<(), Error> {
+/// A single voter persists only what its log held: a log that ends before is not the one that belongs to the state. Another
+/// replica may have been given the state and have lost its power before it noted that in the log.
+fn check_log_reaches(applied: &Applied, shared: &Shared, own: u64) -> Result<(), Error> {
     let index = shared.index.lock();
     let reached =
         index.last().into_iter().chain(index.purged.as_ref().map(|(place, _)| *place)).map(|place| place.index);
     let behind = applied.last.map(|last| last.index) > reached.max();
-    if behind && applied.membership.voter_ids().count() <= 1 {
+    if behind && applied.membership.voter_ids().all(|voter| voter == own) {
         return Err(Error::Damaged(format!(
             "{}: the log ends before the state was persisted; a segment is missing. Nothing was lost by this start. \
              Restore the data directory from a copy, or move it away to start empty",
@@ -177,9 +196,7 @@ impl RaftStateMachine<Types> for Machine {
         let replies = {
             let mut state = self.state.write();
             let mut applied = self.applied.lock();
-            let replies = entries.iter().map(|entry| apply_one(&mut state, &mut applied, entry)).collect();
-            self.log.set_voters(applied.membership.voter_ids().count());
-            replies
+            entries.iter().map(|entry| apply_one(&mut state, &mut applied, entry)).collect()
         };
         self.revision.send_replace(revision_of(&last));
         Ok(replies)
@@ -197,10 +214,14 @@ impl RaftStateMachine<Types> for Machine {
         let applied: Applied =
             rmp_serde::from_slice(&image.consensus).map_err(|error| StorageIOError::read_snapshot(None, &error))?;
         let (image, _) = self.persist(*image).await.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
-        let state = Mvcc::from_image(&image);
-        let revision = state.applied();
-        *self.state.write() = state;
-        *self.applied.lock() = applied;
+        let new = Mvcc::from_image(&image);
+        let revision = new.applied();
+        {
+            // Together, as whoever makes an image reads them.
+            let mut state = self.state.write();
+            *self.applied.lock() = applied;
+            *state = new;
+        }
         self.revision.send_replace(revision);
         Ok(())
     }

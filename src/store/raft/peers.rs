@@ -1,30 +1,163 @@
-//! The door through which the mesh carries raft's messages. Without peers every message is undeliverable.
+//! The door through which replicas talk: one call, a request and its answer. The store knows no mesh.
 
-use std::future::Future;
 use std::io;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use openraft::error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
-use openraft::{Snapshot, Vote};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
+use serde::{Deserialize, Serialize};
 
-use super::{Peer, Types};
+use super::transfer::Chunk;
+use super::{LogId, Peer, Types};
+use crate::model::Revision;
+use crate::store::{Error, Outcome, Txn};
 
-/// A message to a voter, and its answer. An error means that it may or may not have arrived.
+/// Carries requests to the stores of other nodes, where [`crate::store::Store::answer`] answers them.
 #[async_trait]
 pub trait Peers: Send + Sync + 'static {
-    /// Carries a vote request.
-    async fn vote(&self, target: &Peer, request: VoteRequest<u64>) -> io::Result<VoteResponse<u64>>;
-    /// Carries entries.
-    async fn append(
-        &self,
-        target: &Peer,
+    /// Carries `request` to `target` and its answer back. The store bounds the time itself: it drops the future.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotConnected`] and [`io::ErrorKind::ConnectionRefused`] say that the request certainly did not
+    /// arrive; after any other error it may have been carried out.
+    async fn call(&self, target: &Peer, request: PeerRequest) -> io::Result<PeerAnswer>;
+}
+
+/// What one replica asks of another. Opaque to who carries it; self-describing MessagePack (`rmp_serde::to_vec_named`) holds
+/// all of it, values as binary. At most about 5 MiB: [`super::log_store`] bounds entries, [`super::transfer`] chunks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum PeerRequest {
+    /// Entries of the log, or news of what is committed.
+    Append {
+        /// The replica that is meant.
+        to: u64,
+        /// Raft's part.
         request: AppendEntriesRequest<Types>,
-    ) -> io::Result<AppendEntriesResponse<u64>>;
-    /// Carries a whole snapshot.
-    async fn snapshot(&self, target: &Peer, vote: Vote<u64>, snapshot: Snapshot<Types>) -> io::Result<Vote<u64>>;
+    },
+    /// A candidate asks for a vote.
+    Vote {
+        /// The replica that is meant.
+        to: u64,
+        /// Raft's part.
+        request: VoteRequest<u64>,
+    },
+    /// A voter that misses its leader asks whether it would get a vote, before it disturbs anybody with a new term.
+    Canvass {
+        /// The last entry of who asks.
+        last: Option<LogId>,
+    },
+    /// The leader asks a voter to stand for election now.
+    Stand {
+        /// The replica that is meant.
+        to: u64,
+    },
+    /// A piece of a snapshot.
+    Chunk {
+        /// The replica that is meant.
+        to: u64,
+        /// The piece.
+        chunk: Chunk,
+    },
+    /// A write, for the leader.
+    Commit(Txn),
+    /// [`crate::store::Store::compact`], for the leader.
+    Compact(Revision),
+    /// The revision that a linearizable read must have seen, for the leader.
+    ReadIndex {
+        /// Whether who asks has waited in vain for what is committed and wants to be told again.
+        remind: bool,
+    },
+}
+
+impl PeerRequest {
+    /// Whether it belongs on a stream for bulk, where it delays nothing urgent.
+    pub fn is_bulk(&self) -> bool {
+        matches!(self, Self::Chunk { .. })
+    }
+
+    /// Whether it is raft's own, which must not wait behind requests of clients.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Vote { .. } | Self::Canvass { .. } | Self::Stand { .. })
+    }
+}
+
+/// The answer to a [`PeerRequest`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum PeerAnswer {
+    /// To `Append`; what it acknowledges is durable.
+    Append(Appended),
+    /// To `Vote`; the vote is durable.
+    Vote(VoteResponse<u64>),
+    /// To `Canvass`: whether it would.
+    Canvass(bool),
+    /// To `Chunk`: bytes of the transfer that have come, and the receiver's vote once all have and are installed.
+    Chunk {
+        /// Bytes without a gap from the start.
+        taken: u64,
+        /// After the last chunk.
+        vote: Option<openraft::Vote<u64>>,
+    },
+    /// To `Commit`.
+    Commit {
+        /// What became of it.
+        result: Result<Outcome, Error>,
+        /// What the leader had applied when it answered: who waits for it sees why the answer is so.
+        applied: Revision,
+    },
+    /// To `Compact`.
+    Compact(Result<(), Error>),
+    /// To `ReadIndex`.
+    ReadIndex(Result<Revision, Error>),
+    /// It was asked and stands.
+    Stands,
+    /// Only the leader can; nothing was done. The node that leads, where known.
+    NotLeader(Option<String>),
+    /// The node has another replica than the one that was meant; nothing was done.
+    Stranger {
+        /// The replica that it has.
+        raft_id: u64,
+    },
+    /// The store has stopped, or refused what it got; nothing is known.
+    Failed,
+}
+
+/// [`AppendEntriesResponse`], which neither copies nor leaves this crate as it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Appended {
+    /// All of it.
+    Success,
+    /// Up to an entry.
+    Partly(Option<LogId>),
+    /// What came before is not here.
+    Conflict,
+    /// There is a newer leader or candidate.
+    HigherVote(openraft::Vote<u64>),
+}
+
+impl From<AppendEntriesResponse<u64>> for Appended {
+    fn from(response: AppendEntriesResponse<u64>) -> Self {
+        match response {
+            AppendEntriesResponse::Success => Self::Success,
+            AppendEntriesResponse::PartialSuccess(upto) => Self::Partly(upto),
+            AppendEntriesResponse::Conflict => Self::Conflict,
+            AppendEntriesResponse::HigherVote(vote) => Self::HigherVote(vote),
+        }
+    }
+}
+
+impl From<Appended> for AppendEntriesResponse<u64> {
+    fn from(answer: Appended) -> Self {
+        match answer {
+            Appended::Success => Self::Success,
+            Appended::Partly(upto) => Self::PartialSuccess(upto),
+            Appended::Conflict => Self::Conflict,
+            Appended::HigherVote(vote) => Self::HigherVote(vote),
+        }
+    }
+}
+
+/// Whether `error` says that the request certainly did not arrive.
+pub fn never_arrived(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::ConnectionRefused)
 }
 
 /// Nobody is there.
@@ -33,65 +166,7 @@ pub struct Alone;
 
 #[async_trait]
 impl Peers for Alone {
-    async fn vote(&self, _: &Peer, _: VoteRequest<u64>) -> io::Result<VoteResponse<u64>> {
+    async fn call(&self, _: &Peer, _: PeerRequest) -> io::Result<PeerAnswer> {
         Err(io::ErrorKind::NotConnected.into())
-    }
-
-    async fn append(&self, _: &Peer, _: AppendEntriesRequest<Types>) -> io::Result<AppendEntriesResponse<u64>> {
-        Err(io::ErrorKind::NotConnected.into())
-    }
-
-    async fn snapshot(&self, _: &Peer, _: Vote<u64>, _: Snapshot<Types>) -> io::Result<Vote<u64>> {
-        Err(io::ErrorKind::NotConnected.into())
-    }
-}
-
-/// Makes a link per voter.
-pub struct Network(pub Arc<dyn Peers>);
-
-/// A link to one voter.
-pub struct Link {
-    peers: Arc<dyn Peers>,
-    target: Peer,
-}
-
-type CallError = RPCError<u64, Peer, RaftError<u64>>;
-
-impl RaftNetworkFactory<Types> for Network {
-    type Network = Link;
-
-    async fn new_client(&mut self, _: u64, node: &Peer) -> Link {
-        Link { peers: self.0.clone(), target: node.clone() }
-    }
-}
-
-impl RaftNetwork<Types> for Link {
-    async fn append_entries(
-        &mut self,
-        request: AppendEntriesRequest<Types>,
-        _: RPCOption,
-    ) -> Result<AppendEntriesResponse<u64>, CallError> {
-        self.peers.append(&self.target, request).await.map_err(|error| Unreachable::new(&error).into())
-    }
-
-    async fn vote(&mut self, request: VoteRequest<u64>, _: RPCOption) -> Result<VoteResponse<u64>, CallError> {
-        self.peers.vote(&self.target, request).await.map_err(|error| Unreachable::new(&error).into())
-    }
-
-    async fn full_snapshot(
-        &mut self,
-        vote: Vote<u64>,
-        snapshot: Snapshot<Types>,
-        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
-        _: RPCOption,
-    ) -> Result<SnapshotResponse<u64>, StreamingError<Types, Fatal<u64>>> {
-        tokio::select! {
-            biased;
-            closed = cancel => Err(closed.into()),
-            sent = self.peers.snapshot(&self.target, vote, snapshot) => match sent {
-                Ok(vote) => Ok(SnapshotResponse { vote }),
-                Err(error) => Err(Unreachable::new(&error).into()),
-            },
-        }
     }
 }

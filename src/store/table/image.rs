@@ -1,5 +1,6 @@
 //! An image as bytes: checksummed frames, so that writing, reading and sending it need little memory.
 
+use std::borrow::Borrow;
 use std::io;
 use std::sync::Arc;
 
@@ -51,56 +52,75 @@ struct Row {
 /// # Errors
 /// As `sink` says.
 pub fn encode(image: &Image, sink: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut frames = Frames { bytes: vec![0; PREFIX], items: 0, sink };
-    frames.push(&Item::Head {
-        version: VERSION,
-        applied: image.applied.0,
-        compacted: image.compacted.0,
-        consensus: Bytes::copy_from_slice(&image.consensus),
-    })?;
-    for (actor, epoch) in &image.fences {
-        frames.push(&Item::Fence { actor: actor.clone(), epoch: epoch.0 })?;
+    let mut encoder = Encoder::new(image);
+    while let Some(frame) = encoder.next_frame()? {
+        sink(&frame)?;
     }
-    for record in &image.base {
-        frames.push(&Item::Base(Row::of(record)))?;
-    }
-    for change in &image.history {
-        let kind = change.kind as u8;
-        frames.push(&Item::Change { kind, row: Row::of(&change.record), cause: change.cause })?;
-    }
-    let items = frames.items;
-    frames.push(&Item::End { items })?;
-    frames.close()
+    Ok(())
 }
 
-struct Frames<'a> {
-    bytes: Vec<u8>,
-    items: u64,
-    sink: &'a mut dyn FnMut(&[u8]) -> io::Result<()>,
+/// Writes an image frame by frame, so that whoever sends it holds one frame and not all of them.
+pub struct Encoder<I> {
+    image: I,
+    /// Items written.
+    items: usize,
+    ended: bool,
 }
 
-impl Frames<'_> {
-    fn push(&mut self, item: &Item) -> io::Result<()> {
-        rmp_serde::encode::write(&mut self.bytes, item).map_err(io::Error::other)?;
-        self.items += 1;
-        if self.bytes.len() >= FRAME_BYTES { self.close() } else { Ok(()) }
+impl<I: Borrow<Image>> Encoder<I> {
+    /// Starts at the head.
+    pub fn new(image: I) -> Self {
+        Self { image, items: 0, ended: false }
     }
 
-    fn close(&mut self) -> io::Result<()> {
-        let body = self.bytes.get(PREFIX..).unwrap_or_default();
-        if body.is_empty() {
-            return Ok(());
+    /// The next frame: [`FRAME_BYTES`] and at most one object more; `None` behind the last.
+    ///
+    /// # Errors
+    /// Where an item cannot be encoded.
+    pub fn next_frame(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if self.ended {
+            return Ok(None);
         }
-        let len = u32::try_from(body.len()).map_err(io::Error::other)?;
-        let mut prefix = len.to_le_bytes().to_vec();
-        prefix.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
-        if let Some(field) = self.bytes.get_mut(..PREFIX) {
-            field.copy_from_slice(&prefix);
+        let mut frame = vec![0; PREFIX];
+        while frame.len() < FRAME_BYTES && !self.ended {
+            let item = item(self.image.borrow(), self.items);
+            self.ended = item.is_none();
+            let item = item.unwrap_or(Item::End { items: self.items as u64 });
+            rmp_serde::encode::write(&mut frame, &item).map_err(io::Error::other)?;
+            self.items += 1;
         }
-        (self.sink)(&self.bytes)?;
-        self.bytes.truncate(PREFIX);
-        Ok(())
+        seal(&mut frame)?;
+        Ok(Some(frame))
     }
+}
+
+/// The `nth` item of an image; `None` behind the last.
+fn item(image: &Image, nth: usize) -> Option<Item> {
+    let Some(at) = nth.checked_sub(1) else {
+        let (applied, compacted) = (image.applied.0, image.compacted.0);
+        return Some(Item::Head { version: VERSION, applied, compacted, consensus: image.consensus.clone().into() });
+    };
+    if let Some((actor, epoch)) = image.fences.iter().nth(at) {
+        return Some(Item::Fence { actor: actor.clone(), epoch: epoch.0 });
+    }
+    let at = at - image.fences.len();
+    if let Some(record) = image.base.get(at) {
+        return Some(Item::Base(Row::of(record)));
+    }
+    let change = image.history.get(at - image.base.len())?;
+    Some(Item::Change { kind: change.kind as u8, row: Row::of(&change.record), cause: change.cause })
+}
+
+/// Puts length and checksum before the body.
+fn seal(frame: &mut [u8]) -> io::Result<()> {
+    let body = frame.get(PREFIX..).unwrap_or_default();
+    let len = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut prefix = len.to_le_bytes().to_vec();
+    prefix.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
+    if let Some(field) = frame.get_mut(..PREFIX) {
+        field.copy_from_slice(&prefix);
+    }
+    Ok(())
 }
 
 /// Reads an image from `source`, which is asked for bytes at growing offsets.
@@ -108,24 +128,84 @@ impl Frames<'_> {
 /// # Errors
 /// [`ReadError`].
 pub fn decode(source: &mut dyn FnMut(u64, &mut [u8]) -> io::Result<usize>) -> Result<Image, ReadError> {
-    let mut image = Image::default();
-    let mut latest = std::collections::BTreeMap::new();
-    let (mut at, mut items) = (0, 0);
+    let mut decoder = Decoder::default();
+    let mut part = vec![0; FRAME_BYTES];
+    let mut at = 0;
     loop {
-        let frame = read_frame(source, at)?;
-        at += (PREFIX + frame.len()) as u64;
-        let mut rest = frame.as_slice();
-        while !rest.is_empty() {
-            let item =
-                rmp_serde::decode::from_read(&mut rest).map_err(|_| ReadError::Damaged("an item is not readable"))?;
-            if let Item::End { items: expected } = item {
-                let whole = expected == items;
-                return if whole { Ok(image) } else { Err(ReadError::Damaged("items are missing")) };
-            }
-            take(&mut image, &mut latest, item, items)?;
-            items += 1;
+        let read = source(at, &mut part).map_err(ReadError::Disk)?;
+        decoder.push(part.get(..read).unwrap_or_default())?;
+        at += read as u64;
+        if read == 0 || decoder.whole {
+            return decoder.finish();
         }
     }
+}
+
+/// Reads an image from parts cut anywhere. Holds the objects read so far and at most one frame.
+#[derive(Default)]
+pub struct Decoder {
+    rest: Vec<u8>,
+    image: Image,
+    latest: Latest,
+    items: u64,
+    whole: bool,
+}
+
+impl Decoder {
+    /// Takes in the next part.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`].
+    pub fn push(&mut self, part: &[u8]) -> Result<(), ReadError> {
+        self.rest.extend_from_slice(part);
+        let rest = std::mem::take(&mut self.rest);
+        let mut at = 0;
+        while let Some(body) = frame_at(&rest, at)? {
+            at += PREFIX + body.len();
+            self.take_frame(body)?;
+        }
+        self.rest = rest.get(at..).unwrap_or_default().to_vec();
+        Ok(())
+    }
+
+    /// The image, where all of it has come.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`].
+    pub fn finish(self) -> Result<Image, ReadError> {
+        if self.whole { Ok(self.image) } else { Err(ReadError::Damaged("it ends too early")) }
+    }
+
+    fn take_frame(&mut self, mut body: &[u8]) -> Result<(), ReadError> {
+        while !body.is_empty() && !self.whole {
+            let item =
+                rmp_serde::decode::from_read(&mut body).map_err(|_| ReadError::Damaged("an item is not readable"))?;
+            if let Item::End { items } = item {
+                if items != self.items {
+                    return Err(ReadError::Damaged("items are missing"));
+                }
+                self.whole = true;
+            } else {
+                take(&mut self.image, &mut self.latest, item, self.items)?;
+                self.items += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The body of the frame at `at`; `None` where not all of it is there.
+fn frame_at(bytes: &[u8], at: usize) -> Result<Option<&[u8]>, ReadError> {
+    let Some([a, b, c, d, crc @ ..]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<PREFIX>()) else {
+        return Ok(None);
+    };
+    let len = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+    if len == 0 || len > FRAME_MAX {
+        return Err(ReadError::Damaged("a frame's length cannot be"));
+    }
+    let Some(body) = bytes.get(at + PREFIX..at + PREFIX + len) else { return Ok(None) };
+    let sound = crc32fast::hash(body) == u32::from_le_bytes(*crc);
+    if sound { Ok(Some(body)) } else { Err(ReadError::Damaged("a checksum does not match")) }
 }
 
 type Latest = std::collections::BTreeMap<ObjectKey, Arc<Record>>;
@@ -164,25 +244,6 @@ fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<
         Item::Head { .. } | Item::End { .. } => return Err(ReadError::Damaged("an item is out of place")),
     }
     Ok(())
-}
-
-fn read_frame(source: &mut dyn FnMut(u64, &mut [u8]) -> io::Result<usize>, at: u64) -> Result<Vec<u8>, ReadError> {
-    const SHORT: ReadError = ReadError::Damaged("it ends too early");
-    let mut prefix = [0; PREFIX];
-    if source(at, &mut prefix).map_err(ReadError::Disk)? != PREFIX {
-        return Err(SHORT);
-    }
-    let [a, b, c, d, crc @ ..] = prefix;
-    let len = u32::from_le_bytes([a, b, c, d]) as usize;
-    if len == 0 || len > FRAME_MAX {
-        return Err(ReadError::Damaged("a frame's length cannot be"));
-    }
-    let mut frame = vec![0; len];
-    if source(at + PREFIX as u64, &mut frame).map_err(ReadError::Disk)? != len {
-        return Err(SHORT);
-    }
-    let sound = crc32fast::hash(&frame) == u32::from_le_bytes(crc);
-    if sound { Ok(frame) } else { Err(ReadError::Damaged("a checksum does not match")) }
 }
 
 impl Row {

@@ -56,7 +56,7 @@ async fn the_certificate_is_renewed_before_a_third_is_left_kept_and_shown() {
     let second = renewal.live.certificate();
     assert!(second.issued > first.issued && second.not_after > first.not_after);
     assert_eq!(renewal.identity.lock().certificate().unwrap(), second);
-    let _ = tokio::time::timeout(Duration::from_hours(24 * 7), renewal.clone().run()).await;
+    let _ = tokio::time::timeout(super::super::DAY * 7, renewal.clone().run()).await;
     assert!(renewal.live.certificate().not_after > renewal.world.clock.now());
     assert!((8..=14).contains(&signer.asked.load(Ordering::Relaxed)), "{signer:?}", signer = signer.asked);
 }

@@ -1,5 +1,7 @@
 //! What the authority signs, and what it does not.
 
+use base64::Engine as _;
+
 use super::*;
 
 fn authority() -> Authority {
@@ -72,7 +74,6 @@ fn requests_that_are_broken_forged_or_too_large_are_refused() {
     }
     assert!(matches!(sign(&authority, &"x".repeat(1 << 20), &expected), Err(SignError::TooMuch(_))));
     // Another key in the same request: its signature no longer fits.
-    use base64::Engine as _;
     let engine = base64::engine::general_purpose::STANDARD;
     let body: String = csr.lines().filter(|line| !line.starts_with('-')).collect();
     let mut der = engine.decode(body).unwrap();

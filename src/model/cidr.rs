@@ -4,8 +4,12 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// A range of addresses: all that share the first `prefix` bits of `network`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// A range of addresses: all that share the first `prefix` bits of `network`. Ordered by the first address, a wide range
+/// before the narrow ones that begin with it; written as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Cidr {
     network: IpAddr,
     prefix: u8,
@@ -17,6 +21,11 @@ pub struct Cidr {
 pub struct Malformed(pub String);
 
 impl Cidr {
+    /// The range with these first bits; `None` where `prefix` is more than the address has.
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
+        (prefix <= bits(address)).then(|| Self { network: masked(address, prefix), prefix })
+    }
+
     /// The range of the unspecified address alone.
     pub fn nothing() -> Self {
         Self { network: IpAddr::V4(Ipv4Addr::UNSPECIFIED), prefix: 32 }
@@ -35,6 +44,16 @@ impl Cidr {
     /// Whether `address` is in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.network.is_ipv4() && masked(address, self.prefix) == self.network
+    }
+
+    /// Whether all of `other` is in the range.
+    pub fn covers(&self, other: Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.network)
+    }
+
+    /// Whether the two share an address. Ranges never overlap in part: one covers the other.
+    pub fn overlaps(&self, other: Self) -> bool {
+        self.covers(other) || other.covers(*self)
     }
 
     /// The address `offset` after the first; `None` outside the range.
@@ -64,10 +83,21 @@ impl FromStr for Cidr {
         let (address, prefix) = text.split_once('/').ok_or_else(malformed)?;
         let address: IpAddr = address.parse().map_err(|_| malformed())?;
         let prefix: u8 = prefix.parse().map_err(|_| malformed())?;
-        if prefix > if address.is_ipv4() { 32 } else { 128 } {
-            return Err(malformed());
-        }
-        Ok(Self { network: masked(address, prefix), prefix })
+        Self::new(address, prefix).ok_or_else(malformed)
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(range: Cidr) -> Self {
+        range.to_string()
     }
 }
 
@@ -75,6 +105,10 @@ impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.network, self.prefix)
     }
+}
+
+fn bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
 }
 
 fn masked(address: IpAddr, prefix: u8) -> IpAddr {
@@ -104,6 +138,24 @@ mod tests {
         assert!(cidr.contains("10.244.3.255".parse().unwrap()) && !cidr.contains("10.244.4.0".parse().unwrap()));
         assert_eq!("fd00::/120".parse::<Cidr>().unwrap().host_offsets(), 2..256);
         assert_eq!("0.0.0.0/0".parse::<Cidr>().unwrap().nth(u32::MAX), Some("255.255.255.255".parse().unwrap()));
+    }
+
+    #[test]
+    fn ranges_overlap_only_as_a_whole() {
+        let cidr = |text: &str| text.parse::<Cidr>().unwrap();
+        let (wide, narrow) = (cidr("10.244.0.0/16"), cidr("10.244.3.0/24"));
+        assert!(wide.covers(narrow) && !narrow.covers(wide) && wide.covers(wide));
+        assert!(wide.overlaps(narrow) && narrow.overlaps(wide) && !narrow.overlaps(cidr("10.244.4.0/24")));
+        assert!(!cidr("0.0.0.0/0").overlaps(cidr("::/0")), "families are apart");
+        assert!(cidr("10.0.0.0/8") < cidr("10.0.0.0/16") && cidr("10.0.0.0/16") < cidr("10.1.0.0/16"));
+    }
+
+    #[test]
+    fn a_range_travels_as_text() {
+        let cidr: Cidr = "10.244.3.0/24".parse().unwrap();
+        assert_eq!(serde_json::to_string(&cidr).unwrap(), "\"10.244.3.0/24\"");
+        assert_eq!(serde_json::from_str::<Cidr>("\"10.244.3.7/24\"").unwrap(), cidr);
+        assert!(serde_json::from_str::<Cidr>("\"10.244.3.7/64\"").is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Membership's driver on the datagrams of a mesh.
+//! Drives membership over the links of a mesh: what gossip sends, receives and sees.
 
 use std::sync::Arc;
 

@@ -1,0 +1,15 @@
+//! This node as a part of its cluster.
+//!
+//! Rooms: `ledger` what the cluster keeps about itself as objects; `office` the cluster's authority, `desk` what any node
+//! asks of it, `door` where strangers knock; `standing` this node's certificate and whom it believes; `members` the
+//! cluster's own paths of the API; `replicas` the store's way to other nodes; `neighbours` routes to their pods.
+
+pub mod desk;
+pub mod door;
+pub mod ledger;
+pub mod members;
+pub mod neighbours;
+pub mod office;
+pub mod remember;
+pub mod replicas;
+pub mod standing;

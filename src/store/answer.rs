@@ -1,0 +1,106 @@
+//! What other replicas ask of this one. Whatever it acknowledges to a leader is durable here.
+
+use openraft::Snapshot;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use tokio::time::{Instant, timeout};
+
+use super::Store;
+use super::raft::peers::{PeerAnswer, PeerRequest};
+use super::raft::transfer::{Chunk, Taken};
+use super::raft::{LEASE, LogId, Standing, Types};
+
+impl Store {
+    /// Answers `request`, which node `from` sent; whoever carries it has made sure of that name. Bounded in time by the local
+    /// disk, and by [`super::StoreOptions::patience`] where other voters are needed.
+    pub async fn answer(&self, from: &str, request: PeerRequest) -> PeerAnswer {
+        match request {
+            PeerRequest::Append { to, .. }
+            | PeerRequest::Vote { to, .. }
+            | PeerRequest::Stand { to }
+            | PeerRequest::Chunk { to, .. }
+                if to != self.inner.raft_id =>
+            {
+                PeerAnswer::Stranger { raft_id: self.inner.raft_id }
+            }
+            PeerRequest::Append { request, .. } => self.append(from, request).await,
+            PeerRequest::Vote { request, .. } => {
+                self.inner.consensus.raft().vote(request).await.map_or(PeerAnswer::Failed, PeerAnswer::Vote)
+            }
+            PeerRequest::Canvass { last } => PeerAnswer::Canvass(self.would_vote(last)),
+            PeerRequest::Stand { .. } => self.stand(from).await,
+            PeerRequest::Chunk { chunk, .. } => self.take_chunk(from, chunk).await,
+            // The request was counted where it came in; a leader that is asked does not pass it on.
+            _ if !self.leads() => PeerAnswer::NotLeader(self.leader()),
+            PeerRequest::Commit(txn) => {
+                let result = self.commit(txn).await;
+                PeerAnswer::Commit { result, applied: self.revision() }
+            }
+            PeerRequest::Compact(revision) => PeerAnswer::Compact(self.compact(revision).await),
+            PeerRequest::ReadIndex { remind } => {
+                let answer = self.barrier().await;
+                if remind {
+                    self.inner.consensus.remind().await;
+                }
+                PeerAnswer::ReadIndex(answer)
+            }
+        }
+    }
+
+    async fn append(&self, from: &str, request: AppendEntriesRequest<Types>) -> PeerAnswer {
+        let leader = request.vote.leader_id.node_id;
+        let last = request.entries.last().map(|entry| entry.log_id.index);
+        let heard = || self.inner.forward.heard.note(leader, from, Instant::now());
+        let answer = match self.inner.consensus.raft().append_entries(request).await {
+            Ok(answer) => answer,
+            Err(_) => return PeerAnswer::Failed,
+        };
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            heard();
+        }
+        if let (AppendEntriesResponse::Success, Some(last)) = (&answer, last) {
+            match timeout(self.inner.forward.patience, self.inner.log.durable(last)).await {
+                Ok(Ok(())) => heard(),
+                _ => return PeerAnswer::Failed,
+            }
+        }
+        PeerAnswer::Append(answer.into())
+    }
+
+    /// Whether a candidate whose log ends with `last` would get this node's vote: not while a leader is heard.
+    fn would_vote(&self, last: Option<LogId>) -> bool {
+        let now = Instant::now();
+        let quiet = self.inner.forward.heard.at().is_none_or(|at| now.duration_since(at) >= LEASE);
+        !self.leads() && quiet && last >= self.inner.log.last()
+    }
+
+    async fn stand(&self, from: &str) -> PeerAnswer {
+        if self.role() != Standing::Voter || self.leader().as_deref() != Some(from) {
+            return PeerAnswer::Failed;
+        }
+        self.inner.consensus.elect().await;
+        PeerAnswer::Stands
+    }
+
+    async fn take_chunk(&self, from: &str, chunk: Chunk) -> PeerAnswer {
+        let now = Instant::now();
+        self.inner.receiver.expire(now);
+        self.inner.forward.heard.touch(from, now);
+        match self.inner.receiver.take(from, chunk, now) {
+            Ok(Taken::More(taken)) => PeerAnswer::Chunk { taken, vote: None },
+            Ok(Taken::Whole(taken, image, end)) => {
+                let snapshot = Snapshot { meta: end.meta, snapshot: image };
+                match self.inner.consensus.raft().install_full_snapshot(end.vote, snapshot).await {
+                    Ok(answer) => {
+                        self.inner.forward.heard.note(end.vote.leader_id.node_id, from, Instant::now());
+                        PeerAnswer::Chunk { taken, vote: Some(answer.vote) }
+                    }
+                    Err(_) => PeerAnswer::Failed,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(?error, from, "a snapshot does not decode");
+                PeerAnswer::Failed
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Who is in the cluster, as the store's users ask it; changes are made on the leader.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::raft::peers::{PeerAnswer, PeerRequest};
+use super::raft::{Replica, Standing};
+use super::{Error, Store};
+
+/// Bound on a hand-over.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
+
+impl Store {
+    /// This replica's number.
+    pub fn raft_id(&self) -> u64 {
+        self.inner.raft_id
+    }
+
+    /// Whether this node leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.inner.consensus.leads()
+    }
+
+    /// What this replica is in the cluster.
+    pub fn role(&self) -> Standing {
+        self.inner.consensus.standing()
+    }
+
+    /// The node that leads, as far as this one knows.
+    pub fn leader(&self) -> Option<String> {
+        if self.leads() { Some(self.inner.forward.node.clone()) } else { self.inner.forward.leader() }
+    }
+
+    /// Everybody in the cluster by number, this node too; empty before it was added.
+    pub fn members(&self) -> Vec<Replica> {
+        self.inner.consensus.members()
+    }
+
+    /// Waits until this replica has applied what the leader had when it first could be asked after the start. At once on the
+    /// leader.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the store stopped.
+    pub async fn caught_up(&self) -> Result<(), Error> {
+        let (mut caught_up, mut failed) = (self.inner.caught_up.subscribe(), self.inner.failed.subscribe());
+        tokio::select! {
+            biased;
+            done = caught_up.wait_for(|done| *done) => done.map(drop).map_err(|_| Error::Unavailable),
+            _ = failed.wait_for(Option::is_some) => Err(Error::Unavailable),
+        }
+    }
+
+    /// Adds replica `raft_id` on `node` as a learner; nothing where it is a member already. Returns once that is committed,
+    /// not once it has caught up. A number that was ever used is only good for the directory that it was used with.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]; [`Error::Unavailable`], where it may have been done.
+    pub async fn add_learner(&self, raft_id: u64, node: &str) -> Result<(), Error> {
+        self.check_leads()?;
+        self.inner.consensus.add_learner(raft_id, node).await
+    }
+
+    /// Makes a learner a voter; nothing where it is one. It should have caught up: see [`Store::members`].
+    ///
+    /// # Errors
+    /// As [`Store::add_learner`]; [`Error::Invalid`] where it is no member.
+    pub async fn promote(&self, raft_id: u64) -> Result<(), Error> {
+        self.check_leads()?;
+        self.inner.consensus.promote(raft_id).await
+    }
+
+    /// Makes a voter a learner; nothing where it is one.
+    ///
+    /// # Errors
+    /// As [`Store::add_learner`]; [`Error::Invalid`] for the leader itself, which must hand over first.
+    pub async fn demote(&self, raft_id: u64) -> Result<(), Error> {
+        self.check_leads()?;
+        self.inner.consensus.demote(raft_id).await
+    }
+
+    /// Removes a replica; nothing where it is no member.
+    ///
+    /// # Errors
+    /// As [`Store::demote`].
+    pub async fn remove(&self, raft_id: u64) -> Result<(), Error> {
+        self.check_leads()?;
+        self.inner.consensus.remove(raft_id).await
+    }
+
+    /// Lets voter `raft_id` lead instead. Returns once this node leads no more.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]; [`Error::Invalid`] where it does not vote; [`Error::Unavailable`] where it did not come to it.
+    pub async fn hand_over(&self, raft_id: u64) -> Result<(), Error> {
+        self.check_leads()?;
+        let voters = self.inner.consensus.other_voters();
+        let (_, target) = voters.into_iter().find(|(id, _)| *id == raft_id).ok_or(Error::Invalid)?;
+        let peers = &self.inner.consensus.wire().peers;
+        let mut changes = self.inner.consensus.raft().server_metrics();
+        let change = async {
+            match peers.call(&target, PeerRequest::Stand { to: raft_id }).await {
+                Ok(PeerAnswer::Stands) => {}
+                _ => return Err(Error::Unavailable),
+            }
+            while self.leads() {
+                changes.changed().await.map_err(|_| Error::Unavailable)?;
+            }
+            Ok(())
+        };
+        timeout(HAND_OVER_WITHIN, change).await.unwrap_or(Err(Error::Unavailable))
+    }
+
+    fn check_leads(&self) -> Result<(), Error> {
+        self.check_alive()?;
+        if self.leads() { Ok(()) } else { Err(Error::NotLeader { leader: self.leader() }) }
+    }
+}

@@ -1,0 +1,194 @@
+//! How openraft reaches another replica: through the door, and never ahead of this node's own disk.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use openraft::error::{Fatal, RPCError, RaftError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
+use openraft::{Snapshot, Vote};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::log_store::LogStore;
+use super::peers::{Appended, PeerAnswer, PeerRequest, Peers};
+use super::{LogId, Peer, Types, transfer};
+use crate::store::Error;
+
+/// First wait before a replica that could not be reached is tried again; it doubles.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// Longest such wait.
+const RETRY_MOST: Duration = Duration::from_secs(2);
+
+/// What all links of a store share.
+pub struct Wire {
+    /// The door.
+    pub peers: Arc<dyn Peers>,
+    /// The own log.
+    pub log: LogStore,
+    /// Ends every call when the store ends.
+    pub failed: Arc<watch::Sender<Option<Error>>>,
+    /// Told when news of what is committed did not get through: openraft does not send it again by itself.
+    pub owed: Notify,
+    /// The last entry that each replica said it holds, and the term in which this node led then.
+    acknowledged: Mutex<BTreeMap<u64, (u64, LogId)>>,
+    transfers: AtomicU64,
+}
+
+impl Wire {
+    /// Through `peers`, with the own `log`.
+    pub fn new(peers: Arc<dyn Peers>, log: LogStore, failed: Arc<watch::Sender<Option<Error>>>) -> Arc<Self> {
+        let (owed, acknowledged) = (Notify::new(), Mutex::default());
+        Arc::new(Self { peers, log, failed, owed, acknowledged, transfers: AtomicU64::new(0) })
+    }
+
+    fn acknowledge(&self, id: u64, term: u64, last: LogId) {
+        let mut acknowledged = self.acknowledged.lock();
+        let known = acknowledged.entry(id).or_insert((term, last));
+        *known = (*known).max((term, last));
+    }
+
+    /// Forgets what replica `id` said, which is no member any more.
+    pub fn forget(&self, id: u64) {
+        self.acknowledged.lock().remove(&id);
+    }
+
+    /// Whether replica `id` has said in this `term` that it holds `entry`.
+    fn held(&self, id: u64, term: u64, entry: LogId) -> bool {
+        self.acknowledged.lock().get(&id).is_some_and(|(then, last)| *then == term && *last >= entry)
+    }
+}
+
+/// Makes a link per replica.
+pub struct Network(pub Arc<Wire>);
+
+/// A link to one replica.
+pub struct Link {
+    wire: Arc<Wire>,
+    id: u64,
+    target: Peer,
+}
+
+type CallError = RPCError<u64, Peer, RaftError<u64>>;
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Link;
+
+    async fn new_client(&mut self, id: u64, node: &Peer) -> Link {
+        Link { wire: self.0.clone(), id, target: node.clone() }
+    }
+}
+
+/// Says that news is owed unless it was delivered, also where openraft stops waiting.
+struct Owes<'a>(Option<&'a Notify>);
+
+impl Drop for Owes<'_> {
+    fn drop(&mut self) {
+        if let Some(owed) = self.0 {
+            owed.notify_one();
+        }
+    }
+}
+
+impl Link {
+    /// Waits until the own disk holds what is said to be committed, then sends.
+    ///
+    /// openraft counts an entry of its own before it is durable (see [`super`]), so what it calls committed may be lost by
+    /// a power cut here. Nobody is told before it cannot be. Entries that are not committed go out at once.
+    async fn append(&self, request: AppendEntriesRequest<Types>) -> io::Result<Appended> {
+        if let Some(committed) = request.leader_commit {
+            self.wire.log.durable(committed.index).await?;
+        }
+        let term = request.vote.leader_id.term;
+        let (before, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
+        let answer = self.call(PeerRequest::Append { to: self.id, request }).await?;
+        let PeerAnswer::Append(answer) = answer else { return Err(unexpected(&answer)) };
+        match (&answer, before) {
+            (Appended::Success, _) => {
+                last.or(before).into_iter().for_each(|last| self.wire.acknowledge(self.id, term, last));
+            }
+            // openraft takes this for impossible and ends.
+            (Appended::Conflict, Some(before)) if self.wire.held(self.id, term, before) => {
+                return Err(io::Error::other(format!(
+                    "replica {} on {} has lost what it held; remove it and add it under a new number",
+                    self.id, self.target.node
+                )));
+            }
+            _ => {}
+        }
+        Ok(answer)
+    }
+
+    async fn call(&self, request: PeerRequest) -> io::Result<PeerAnswer> {
+        let mut failed = self.wire.failed.subscribe();
+        tokio::select! {
+            biased;
+            _ = failed.wait_for(Option::is_some) => Err(io::ErrorKind::BrokenPipe.into()),
+            answer = self.wire.peers.call(&self.target, request) => answer,
+        }
+    }
+
+    async fn send(&self, vote: Vote<u64>, snapshot: Snapshot<Types>) -> io::Result<Vote<u64>> {
+        let number = self.wire.transfers.fetch_add(1, Ordering::Relaxed);
+        let term = vote.leader_id.term;
+        let last = snapshot.meta.last_log_id;
+        let mut failed = self.wire.failed.subscribe();
+        let vote = tokio::select! {
+            biased;
+            _ = failed.wait_for(Option::is_some) => return Err(io::ErrorKind::BrokenPipe.into()),
+            sent = transfer::send(&*self.wire.peers, (self.id, &self.target), (term, number), vote, snapshot) => sent?,
+        };
+        last.into_iter().for_each(|last| self.wire.acknowledge(self.id, term, last));
+        Ok(vote)
+    }
+}
+
+fn unexpected(answer: &PeerAnswer) -> io::Error {
+    io::Error::other(format!("not the answer that was asked for: {answer:?}"))
+}
+
+impl RaftNetwork<Types> for Link {
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        _: RPCOption,
+    ) -> Result<AppendEntriesResponse<u64>, CallError> {
+        let mut owes = Owes(request.entries.is_empty().then_some(&self.wire.owed));
+        let answer = self.append(request).await.map_err(|error| Unreachable::new(&error))?;
+        owes.0 = None;
+        Ok(answer.into())
+    }
+
+    async fn vote(&mut self, request: VoteRequest<u64>, _: RPCOption) -> Result<VoteResponse<u64>, CallError> {
+        match self.call(PeerRequest::Vote { to: self.id, request }).await {
+            Ok(PeerAnswer::Vote(answer)) => Ok(answer),
+            Ok(answer) => Err(Unreachable::new(&unexpected(&answer)).into()),
+            Err(error) => Err(Unreachable::new(&error).into()),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote<u64>,
+        snapshot: Snapshot<Types>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<u64>, StreamingError<Types, Fatal<u64>>> {
+        tokio::select! {
+            biased;
+            closed = cancel => Err(closed.into()),
+            sent = self.send(vote, snapshot) => match sent {
+                Ok(vote) => Ok(SnapshotResponse { vote }),
+                Err(error) => Err(Unreachable::new(&error).into()),
+            },
+        }
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::successors(Some(RETRY_FIRST), |wait| Some((*wait * 2).min(RETRY_MOST))))
+    }
+}

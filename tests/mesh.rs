@@ -1,0 +1,13 @@
+//! Clusters of real processes, each node in a network namespace of the test's own. Needs root.
+//!
+//! Rooms: `harness` machines and the network between them; every other file one area of behaviour. Nodes whose
+//! containers do not matter run the hollow runtime, which starts faster.
+
+mod cuts;
+mod five_nodes;
+mod harness;
+mod leaving;
+mod restarts;
+mod strangers;
+mod three_nodes;
+mod tokens;
