@@ -92,7 +92,12 @@ impl Papers {
 
 /// What a node's certificate says.
 pub fn subject(node: &NodeId) -> Subject {
-    Subject { node: node.0.to_string(), names: Vec::new(), addresses: Vec::new(), cluster_domain: "cluster.local".into() }
+    Subject {
+        node: node.0.to_string(),
+        names: Vec::new(),
+        addresses: Vec::new(),
+        cluster_domain: "cluster.local".into(),
+    }
 }
 
 /// Whether two machines accept each other, the dialler expecting `expected`: a TLS handshake as their configurations

@@ -167,8 +167,7 @@ impl Channel for SimChannel {
     async fn accept(&self) -> Result<Duplex, Lost> {
         let (conn, side) = (self.line.conn, self.line.side);
         let [_, told, _] = &self.notify;
-        let (read, write) =
-            self.line.wait(told, |net| net.conn_mut(conn)?.end_mut(side).streams.pop_front()).await?;
+        let (read, write) = self.line.wait(told, |net| net.conn_mut(conn)?.end_mut(side).streams.pop_front()).await?;
         Ok(self.line.duplex(write, read))
     }
 

@@ -310,7 +310,14 @@ fn bring_up(parts: MeshParts, setup: Setup, machine: &Machine) -> (Mesh, watch::
     export(&parts.exports, &scribe);
     let certifiers: Vec<NodeId> = names.iter().take(CERTIFIERS).cloned().collect();
     if certifiers.contains(&who.node) {
-        let certifier = Certifier { net: net.clone(), slot, cluster, clock: Arc::clone(&clock), authorities, shared: shared.clone() };
+        let certifier = Certifier {
+            net: net.clone(),
+            slot,
+            cluster,
+            clock: Arc::clone(&clock),
+            authorities,
+            shared: shared.clone(),
+        };
         parts.exports.serve::<Certifying>(CERTIFIER, Arc::new(certifier));
     }
     let (mesh, task) = Mesh::new(parts);

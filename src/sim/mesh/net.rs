@@ -160,8 +160,7 @@ impl SimNet {
         self.with(|net| {
             let same = net.hosts.get(&slot).is_some_and(|host| host.at == at);
             let accepted = Arc::new(Notify::new());
-            let host =
-                Host { at, life, up: true, frozen: false, papers, clock, accepts: VecDeque::new(), accepted };
+            let host = Host { at, life, up: true, frozen: false, papers, clock, accepts: VecDeque::new(), accepted };
             net.hosts.insert(slot, host);
             if same && net.rng.random_bool(0.5) {
                 net.reset_earlier_lives(slot, life);

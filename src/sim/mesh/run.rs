@@ -96,7 +96,8 @@ pub fn run(options: Options) -> (Result<Summary, Breach>, String) {
 }
 
 fn sites(nodes: usize, hand: &Hand, rng: &mut Rng) -> Vec<Site> {
-    let mut clock = || NodeClock::new(hand.clone(), rng.random_range(-1_500_000..1_500_000), rng.random_range(-200..200));
+    let mut clock =
+        || NodeClock::new(hand.clone(), rng.random_range(-1_500_000..1_500_000), rng.random_range(-200..200));
     let mut sites: Vec<Site> = (0..nodes).map(|slot| Site::new(slot, &format!("n{slot}"), 0, clock())).collect();
     for nth in 0..STRANGERS {
         sites.push(Site::new(nodes + nth, &format!("other{nth}"), 1, clock()));

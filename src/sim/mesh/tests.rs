@@ -33,7 +33,6 @@ fn name(slot: usize) -> NodeId {
     NodeId(format!("n{slot}").into())
 }
 
-
 impl Pair {
     fn new(clusters: [u32; 2]) -> Self {
         let (net, hand) = (SimNet::new(7), Hand::default());
@@ -91,8 +90,11 @@ impl Pair {
         self.dial_as(name(1), work);
     }
 
-    fn dial_as<F>(&self, expected: NodeId, work: impl FnOnce(Arc<dyn crate::mesh::fabric::Channel>) -> F + Send + 'static)
-    where
+    fn dial_as<F>(
+        &self,
+        expected: NodeId,
+        work: impl FnOnce(Arc<dyn crate::mesh::fabric::Channel>) -> F + Send + 'static,
+    ) where
         F: Future<Output = String> + Send,
     {
         let (fabric, said) = (Arc::clone(&self.fabrics[0]), Arc::clone(&self.said));

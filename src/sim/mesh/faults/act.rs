@@ -71,8 +71,7 @@ impl Storm {
     }
 
     fn isolate(&mut self, fleet: &mut Fleet, victim: Slot) {
-        let paths: Vec<(Slot, Slot)> =
-            (0..self.nodes).flat_map(|other| [(victim, other), (other, victim)]).collect();
+        let paths: Vec<(Slot, Slot)> = (0..self.nodes).flat_map(|other| [(victim, other), (other, victim)]).collect();
         self.cut(fleet, &paths, 25_000, "isolates one");
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use rand::Rng as _;
 
 use super::{Later, Storm};
-use crate::sim::mesh::fleet::{Fleet, address};
 use crate::sim::mesh::fleet::join::Request;
+use crate::sim::mesh::fleet::{Fleet, address};
 use crate::sim::mesh::history::Trouble;
 use crate::sim::mesh::net::Slot;
 use crate::sim::mesh::net::weather::Weather;
@@ -64,7 +64,8 @@ impl Storm {
         let slowest = self.rng.random_range(1..10);
         fleet.net.sky(|sky| {
             sky.paths.clear();
-            sky.usual = Weather { latency: (Duration::from_micros(200), Duration::from_millis(slowest)), ..Weather::CALM };
+            sky.usual =
+                Weather { latency: (Duration::from_micros(200), Duration::from_millis(slowest)), ..Weather::CALM };
         });
         fleet.shared.trace.note("the weather is calm");
         let mut history = fleet.shared.history.lock();
@@ -114,9 +115,11 @@ impl Storm {
 
 fn open(fleet: &Fleet, paths: &[(Slot, Slot)]) {
     let at = fleet.hand.at();
-    fleet.net.sky(|sky| paths.iter().for_each(|path| {
-        sky.cuts.remove(path);
-    }));
+    fleet.net.sky(|sky| {
+        paths.iter().for_each(|path| {
+            sky.cuts.remove(path);
+        })
+    });
     fleet.shared.trace.note(format!("open again: {paths:?}"));
     let mut history = fleet.shared.history.lock();
     let closed = history.cuts.iter_mut().filter(|(path, span)| span.to.is_none() && paths.contains(path));
@@ -127,8 +130,7 @@ fn open(fleet: &Fleet, paths: &[(Slot, Slot)]) {
 fn over(fleet: &Fleet, slot: Slot, which: Trouble) {
     let at = fleet.hand.at();
     let mut history = fleet.shared.history.lock();
-    let open = history.troubles.iter_mut().filter(|(of, trouble, span)| {
-        *of == slot && *trouble == which && span.to.is_none()
-    });
+    let open =
+        history.troubles.iter_mut().filter(|(of, trouble, span)| *of == slot && *trouble == which && span.to.is_none());
     open.for_each(|(_, _, span)| span.to = Some(at));
 }

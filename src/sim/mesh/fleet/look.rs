@@ -14,17 +14,16 @@ impl Fleet {
         self.note_connections();
         for site in &mut self.sites {
             let by = site.who();
-            let Some(process) = site.process.as_mut().filter(|process| process.view.has_changed().unwrap_or(false)) else {
+            let Some(process) = site.process.as_mut().filter(|process| process.view.has_changed().unwrap_or(false))
+            else {
                 continue;
             };
             let now = members(&process.view.borrow_and_update());
             let gone = process.last.keys().filter(|name| !now.contains_key(*name)).cloned().map(|name| (name, None));
             let changed = now.iter().filter(|(name, seen)| process.last.get(*name) != Some(*seen));
             let changed = changed.map(|(name, seen)| (name.clone(), Some(*seen)));
-            let sights: Vec<Sight> = gone
-                .chain(changed)
-                .map(|(member, seen)| Sight { at, by: by.clone(), member, seen })
-                .collect();
+            let sights: Vec<Sight> =
+                gone.chain(changed).map(|(member, seen)| Sight { at, by: by.clone(), member, seen }).collect();
             for sight in &sights {
                 self.shared.trace.note(format!("{} sees {} as {:?}", by.node, sight.member, sight.seen));
             }

@@ -204,7 +204,10 @@ impl Net {
         let told = self.comes_through(conn, side);
         self.lose(id, side, format!("closed here: {why}"));
         if told {
-            self.schedule(at + way, Event::Closed { conn: id, side: 1 - side, why: format!("closed by the peer: {why}") });
+            self.schedule(
+                at + way,
+                Event::Closed { conn: id, side: 1 - side, why: format!("closed by the peer: {why}") },
+            );
         }
     }
 

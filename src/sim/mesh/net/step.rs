@@ -1,7 +1,7 @@
 //! What arrives when time goes on, and which connections have died of silence.
 
-use super::{DATAGRAM_QUEUE, Event, HEALTH_EVERY, IDLE_TIMEOUT, Net, Side};
 use super::weather::RETRANSMIT;
+use super::{DATAGRAM_QUEUE, Event, HEALTH_EVERY, IDLE_TIMEOUT, Net, Side};
 use crate::sim::mesh::time::At;
 use bytes::Bytes;
 

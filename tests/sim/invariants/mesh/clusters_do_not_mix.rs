@@ -21,7 +21,10 @@ fn check(history: &History) -> Result<(), String> {
     for sight in &history.sights {
         let apart = of.get(&sight.by.node) != of.get(&sight.member) && of.contains_key(&sight.member);
         if let (Some(seen), true) = (sight.seen, apart) {
-            return Err(format!("at {:?} {} sees {} of another cluster: {seen:?}", sight.at, sight.by.node, sight.member));
+            return Err(format!(
+                "at {:?} {} sees {} of another cluster: {seen:?}",
+                sight.at, sight.by.node, sight.member
+            ));
         }
     }
     Ok(())

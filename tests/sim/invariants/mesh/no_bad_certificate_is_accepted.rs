@@ -18,7 +18,10 @@ fn judge(opened: &Opened) -> Result<(), String> {
     opened.shown.iter().try_for_each(|shown| {
         // Certificates and those who judge them count whole seconds.
         if shown.clock.whole_seconds() > shown.not_after {
-            return Err(format!("at {:?} {} is accepted with a certificate that is over: {shown:?}", opened.at, shown.node));
+            return Err(format!(
+                "at {:?} {} is accepted with a certificate that is over: {shown:?}",
+                opened.at, shown.node
+            ));
         }
         if shown.known_revoked {
             return Err(format!("at {:?} {} is accepted though it is revoked: {shown:?}", opened.at, shown.node));

@@ -25,7 +25,10 @@ fn judge(history: &History, sight: &Sight) -> Result<(), String> {
         && history.is_open(life.slot, by.slot, from, sight.at)
         && history.is_fair(from, sight.at);
     if held {
-        return Err(format!("at {:?} {} sees {} as {seen:?}, which lives and is reached", sight.at, by.who.node, who.node));
+        return Err(format!(
+            "at {:?} {} sees {} as {seen:?}, which lives and is reached",
+            sight.at, by.who.node, who.node
+        ));
     }
     Ok(())
 }

@@ -11,7 +11,9 @@ pub const INVARIANT: Invariant = Invariant {
 
 fn check(history: &History) -> Result<(), String> {
     match history.signed.iter().find(|(_, _, strays)| *strays) {
-        Some((at, node, _)) => Err(format!("at {at:?} {node} was granted a certificate for a name that is not its own")),
+        Some((at, node, _)) => {
+            Err(format!("at {at:?} {node} was granted a certificate for a name that is not its own"))
+        }
         None => Ok(()),
     }
 }

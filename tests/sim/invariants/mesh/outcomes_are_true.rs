@@ -28,7 +28,10 @@ fn check(history: &History) -> Result<(), String> {
             _ => None,
         };
         if let Some(problem) = problem {
-            return Err(format!("call {id} ({:?} to {}), ended at {at:?} as {outcome:?}: {problem}", call.kind, call.to));
+            return Err(format!(
+                "call {id} ({:?} to {}), ended at {at:?} as {outcome:?}: {problem}",
+                call.kind, call.to
+            ));
         }
     }
     Ok(())

@@ -7,7 +7,8 @@ use super::{ALL, DECLARES_WITHIN};
 use crate::mesh::member::Life as Liveness;
 use crate::model::{NodeId, Timestamp};
 use crate::sim::mesh::history::{
-    Call, Ending, Execution, History, Join, Kind, Life, Opened, Outcome, Seen, Shown, Sight, Span, Trouble, Watched, Who,
+    Call, Ending, Execution, History, Join, Kind, Life, Opened, Outcome, Seen, Shown, Sight, Span, Trouble, Watched,
+    Who,
 };
 use crate::sim::mesh::time::At;
 
@@ -35,8 +36,7 @@ fn good() -> History {
         history.lives.push(life);
         history.exports.push((who(slot), "counter".into(), Span::open(at(0))));
         history.end.up.insert(node(slot), (1, 1));
-        let view: BTreeMap<NodeId, Seen> =
-            (0..3).map(|member| (node(member), seen(Liveness::Alive, 1, 0))).collect();
+        let view: BTreeMap<NodeId, Seen> = (0..3).map(|member| (node(member), seen(Liveness::Alive, 1, 0))).collect();
         history.end.views.insert(node(slot), view);
     }
     let call = Call {
@@ -114,7 +114,10 @@ fn a_good_history_breaks_nothing() {
 
 #[test]
 fn a_call_that_is_carried_out_twice_is_found() {
-    assert_eq!(broken(|history| history.executions.push(Execution { call: 1, on: who(2), at: at(151) })), ["INV-M1", "INV-M3"]);
+    assert_eq!(
+        broken(|history| history.executions.push(Execution { call: 1, on: who(2), at: at(151) })),
+        ["INV-M1", "INV-M3"]
+    );
 }
 
 #[test]

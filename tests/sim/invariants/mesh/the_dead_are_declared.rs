@@ -18,7 +18,11 @@ fn check(history: &History) -> Result<(), String> {
         if limit > history.end.at || !history.is_fair(end, limit) {
             return Ok(());
         }
-        history.lives.iter().filter(|by| by.cluster == dead.cluster).try_for_each(|by| judge(history, dead, by, end, limit))
+        history
+            .lives
+            .iter()
+            .filter(|by| by.cluster == dead.cluster)
+            .try_for_each(|by| judge(history, dead, by, end, limit))
     })
 }
 

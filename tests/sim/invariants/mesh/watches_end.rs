@@ -22,9 +22,7 @@ fn judge(history: &History, watch: &Watched) -> Result<(), String> {
     let limit = due + DECLARES_WITHIN;
     let Some(watcher) = history.life(&watch.from) else { return Ok(()) };
     let told = watch.ended.first().is_some_and(|(at, _)| *at <= limit);
-    let held = limit < history.end.at
-        && history.is_of_majority(watcher, due, limit)
-        && history.is_fair(due, limit);
+    let held = limit < history.end.at && history.is_of_majority(watcher, due, limit) && history.is_fair(due, limit);
     if held && !told {
         return Err(format!("{watch:?} has not ended {DECLARES_WITHIN:?} after what it watches, at {due:?}"));
     }
@@ -43,7 +41,9 @@ fn due(history: &History, watch: &Watched) -> Option<At> {
     let withdrawn = history
         .exports
         .iter()
-        .filter(|(who, actor, span)| *who == life.who && *actor == watch.actor && span.touches(watch.began, watch.began))
+        .filter(|(who, actor, span)| {
+            *who == life.who && *actor == watch.actor && span.touches(watch.began, watch.began)
+        })
         .find_map(|(_, _, span)| span.to)
         .filter(|at| {
             let (from, to) = (watch.began, *at + DECLARES_WITHIN);
