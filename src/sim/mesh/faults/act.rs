@@ -23,8 +23,8 @@ impl Storm {
             44..50 => self.split(fleet),
             50..64 => self.crash(fleet, victim),
             64..80 => self.stop(fleet, victim),
-            80..88 => self.starve(fleet, victim),
-            88..92 => self.set_clock(fleet, victim),
+            80..86 => self.starve(fleet, victim),
+            86..92 => self.set_clock(fleet, victim),
             92..97 => self.leave(fleet, victim),
             _ => self.revoke(fleet, victim),
         }
@@ -121,7 +121,7 @@ impl Storm {
         let at = fleet.hand.at();
         let Some(site) = fleet.sites.get(victim) else { return };
         let bound = i64::try_from(CLOCK_BOUND.as_micros()).unwrap_or(0);
-        let offset_us = if victim >= CERTIFIERS && self.rng.random_bool(0.5) {
+        let offset_us = if victim >= CERTIFIERS && self.rng.random_bool(0.7) {
             fleet.shared.history.lock().troubles.push((victim, Trouble::WrongClock, Span::open(at)));
             let until = at + self.some(5_000, 30_000);
             self.later(until, Later::SetClock(victim));
@@ -131,6 +131,11 @@ impl Storm {
         };
         site.clock.set_offset(offset_us);
         fleet.shared.trace.note(format!("the clock of {} is set off by {offset_us} us", site.name));
+        if offset_us.abs() > bound && site.is_up() {
+            // It must find its peers again while everything looks too old or too young to it.
+            fleet.crash(victim);
+            self.later(at + Duration::from_millis(300), Later::Start { slot: victim, moves: false });
+        }
     }
 
     fn leave(&mut self, fleet: &mut Fleet, victim: Slot) {
