@@ -61,6 +61,7 @@ pub struct Storm {
     later: BTreeMap<(At, u64), Later>,
     moves: u64,
     revoked: Option<Slot>,
+    strikes: u32,
     over: bool,
 }
 
@@ -78,6 +79,7 @@ impl Storm {
             later: BTreeMap::new(),
             moves: 0,
             revoked: None,
+            strikes: 0,
             over: false,
         }
     }

@@ -15,7 +15,12 @@ impl Storm {
     pub(super) fn strike(&mut self, fleet: &mut Fleet) {
         let victim = self.rng.random_range(0..self.nodes);
         let other = (victim + self.rng.random_range(1..self.nodes.max(2))) % self.nodes;
+        self.strikes += 1;
+        let last = self.nodes.saturating_sub(1);
         match self.rng.random_range(0..100) {
+            // Every run has these two, where the cluster is large enough.
+            _ if self.strikes == 3 && last >= CERTIFIERS => self.set_clock(fleet, last),
+            _ if self.strikes >= 5 && self.revoked.is_none() && last > CERTIFIERS => self.revoke(fleet, last),
             0..18 => self.weather(fleet),
             18..28 => self.cut(fleet, &[(victim, other)], 20_000, "one way"),
             28..38 => self.cut(fleet, &[(victim, other), (other, victim)], 20_000, "both ways"),
