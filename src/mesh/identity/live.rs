@@ -87,14 +87,24 @@ impl fmt::Debug for LiveIdentity {
 impl LiveIdentity {
     /// Starts from what is on disk. `clock` judges certificates from now on.
     pub fn new(identity: &Identity, revocations: Revocations, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        Self::of(identity.name(), identity.node(), identity.bundle().clone(), revocations, clock)
+    }
+
+    /// The same from values that are on no disk.
+    pub fn of(
+        name: &NodeId,
+        credential: &Credential,
+        bundle: Bundle,
+        revocations: Revocations,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         let provider = Arc::new(ring::default_provider());
-        let (as_server, as_client, own) = keys(identity.node(), &provider)?;
-        let (roots, clients) = believed(identity.bundle(), &provider)?;
-        let bundle = identity.bundle().clone();
+        let (as_server, as_client, own) = keys(credential, &provider)?;
+        let (roots, clients) = believed(&bundle, &provider)?;
         let state = State { as_server, as_client, own, bundle, roots, clients, revocations: Arc::new(revocations) };
         let state = RwLock::new(Arc::new(state));
         let changes = watch::Sender::new(0);
-        let shared = Shared { name: identity.name().clone(), clock, provider, state, changes };
+        let shared = Shared { name: name.clone(), clock, provider, state, changes };
         Ok(Self { shared: Arc::new(shared) })
     }
 
