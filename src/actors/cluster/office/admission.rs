@@ -18,8 +18,6 @@ use crate::model::{Cidr, NodeId};
 use crate::plan::cidr::next_pod_cidr;
 use crate::plan::joining::{self, Registered};
 
-/// How long an administrator's certificate of a joined node is good for.
-const ADMIN_LIFETIME: Duration = Duration::from_hours(24 * 365);
 
 /// What was signed for a node.
 struct Signed {
@@ -114,7 +112,7 @@ impl Office {
             String::new()
         } else {
             let user = admin_of(&request.name);
-            let admin = authority.sign_client(&request.admin_csr_pem, &user, ADMINS_GROUP, ADMIN_LIFETIME, now);
+            let admin = authority.sign_client(&request.admin_csr_pem, &user, ADMINS_GROUP, lifetimes.admin, now);
             admin.map_err(malformed)?
         };
         Ok(Signed { node_chain_pem: node.map_err(malformed)?, admin_chain_pem })
