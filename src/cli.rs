@@ -5,6 +5,7 @@
 
 mod apply;
 mod arguments;
+mod authority;
 mod client;
 mod control;
 mod delete;
@@ -91,6 +92,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Sim(flags) => sim::run(&flags),
         Command::Status(flags) => status::run(&flags),
         Command::Token(flags) => token::run(&flags),
+        Command::Authority(flags) => authority::run(&flags),
         Command::Members(flags) => members::run(&flags),
         Command::Leave(flags) => leave::run(&flags),
         // Caught before: the toolbox reads its own arguments.

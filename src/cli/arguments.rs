@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use cluster::{JoinFlags, LeaveFlags, MembersFlags, TokenFlags};
+use cluster::{JoinFlags, LeaveFlags, MembersFlags, AuthorityFlags, TokenFlags};
 
 /// A container orchestrator with the Kubernetes API, in one binary.
 #[derive(Debug, Parser)]
@@ -48,6 +48,8 @@ pub enum Command {
     Status(StatusFlags),
     /// Make, list and end the tokens that let nodes join
     Token(TokenFlags),
+    /// Replace the cluster's certificate authority
+    Authority(AuthorityFlags),
     /// Print who is in the cluster
     Members(MembersFlags),
     /// Take a node out of its cluster for good

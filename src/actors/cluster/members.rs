@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::desk::{Ask, Desk, Told};
 use super::ledger::{Ledger, TOKEN_TYPE};
+use crate::actors::mirror::Mirror;
 use crate::api::cluster::{self, Cluster};
 use crate::kube::resource::id;
 use crate::kube::status::Status;
@@ -15,7 +16,8 @@ use crate::mesh::address::{Failure, Refusal};
 use crate::mesh::handle::Mesh;
 use crate::mesh::identity::token::SECRET_NAME_PREFIX;
 use crate::mesh::identity::{JoinToken, LiveIdentity, TokenRecord};
-use crate::model::NodeId;
+use crate::mesh::member::Life;
+use crate::model::{NodeId, ObjectKey};
 use crate::world::World;
 
 /// Most tokens at a time; those that are over are removed first.
@@ -25,6 +27,8 @@ pub const MAX_TOKENS: usize = 1_000;
 pub struct Members {
     /// Members, and how far they are.
     pub mesh: Mesh,
+    /// Node objects: who is registered.
+    pub mirror: Arc<Mirror>,
     /// The cluster's own objects.
     pub ledger: Ledger,
     /// What is asked of the authority.
@@ -70,6 +74,12 @@ impl Members {
 impl Cluster for Members {
     async fn members(&self) -> Result<Value, Status> {
         let mut view = (**self.mesh.view().borrow()).clone();
+        // Gossip remembers the dead; who was removed is nobody's member.
+        if self.mirror.is_filled() {
+            let snapshot = self.mirror.snapshot().read();
+            let registered = |node: &NodeId| snapshot.get(&ObjectKey::new(id::NODES, "", &node.0)).is_some();
+            view.members.retain(|node, member| member.life != Life::Dead || registered(node));
+        }
         for (node, member) in &mut view.members {
             member.round_trip = self.mesh.links().round_trip(node);
         }

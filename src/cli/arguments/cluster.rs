@@ -44,6 +44,26 @@ pub enum TokenCommand {
     },
 }
 
+/// Flags of `shoal authority`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  shoal authority rotate")]
+pub struct AuthorityFlags {
+    /// How to reach the API
+    #[command(flatten)]
+    pub client: ClientFlags,
+    /// What to do
+    #[command(subcommand)]
+    pub command: AuthorityCommand,
+}
+
+/// What to do with the authority.
+#[derive(Debug, Subcommand)]
+pub enum AuthorityCommand {
+    /// Replace the authority by a new one: first every node trusts both, then the new one signs, then the old one goes.
+    /// Kubeconfigs with certificates of the old one end with it
+    Rotate,
+}
+
 /// Flags of `shoal members`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  shoal members\n  shoal members -o wide\n  shoal members -o json")]

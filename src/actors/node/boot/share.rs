@@ -48,6 +48,7 @@ impl Share<'_> {
         body.door.open(desk.clone());
         let members = Members {
             mesh: body.mesh.clone(),
+            mirror: core.mirror.clone(),
             ledger: ledger.clone(),
             desk: desk.clone(),
             live: body.live.clone(),
