@@ -3,6 +3,7 @@
 //! Rooms: `harness` machines and the network between them; every other file one area of behaviour. Nodes whose
 //! containers do not matter run the hollow runtime, which starts faster.
 
+mod certificates;
 mod cuts;
 mod five_nodes;
 mod harness;

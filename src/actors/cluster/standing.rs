@@ -126,6 +126,7 @@ impl Standing {
         let mut wait = LOOK_EVERY;
         if let Some(office) = self.office.as_ref().filter(|_| self.store.leads()) {
             wait = office.keep().await?.unwrap_or(wait);
+            (self.kubeconfig)(&self.identity.lock());
         }
         self.tell().await?;
         Ok(wait)
