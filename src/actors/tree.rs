@@ -35,6 +35,7 @@ pub const TREE: &[(&str, OnFailure)] = &[
     ("neighbours", SOON),
     ("standing", SOON),
     ("remember", SOON),
+    ("load", SOON),
     ("agent", SOON),
     ("agent/*", SOON),
 ];

@@ -79,3 +79,11 @@ mod tests {
         assert_eq!(memory("   16384 kB"), 16 << 20);
     }
 }
+
+/// Load of the last minute in thousandths of a core, as Linux counts it; `None` where it does not tell.
+pub fn load_millicores() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let (whole, part) = text.split_whitespace().next()?.split_once('.')?;
+    let hundredths: u64 = part.get(..2)?.parse().ok()?;
+    Some(whole.parse::<u64>().ok()? * 1000 + hundredths * 10)
+}

@@ -118,3 +118,43 @@ pub struct Counters {
     /// Dials that gave no connection.
     pub dial_failures: Counter,
 }
+
+impl Counters {
+    /// Every count with its name and, where there is more than one of it, which.
+    pub fn each(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let classes = [(Class::Raft, "raft"), (Class::Control, "control"), (Class::Watch, "watch"), (Class::Bulk, "bulk")];
+        let by_class = [("frames_received", &self.frames_received), ("frames_sent", &self.frames_sent), ("shed", &self.shed)];
+        let classed = by_class.iter().flat_map(|(name, counts)| {
+            classes.iter().map(move |(class, which)| (*name, *which, counts.of(*class).get()))
+        });
+        let refused = &self.refused;
+        let reasons = [
+            ("unknown_actor", &refused.unknown_actor),
+            ("unknown_message", &refused.unknown_message),
+            ("version", &refused.version),
+            ("busy", &refused.busy),
+            ("forbidden", &refused.forbidden),
+            ("fenced", &refused.fenced),
+            ("failed", &refused.failed),
+        ];
+        let plain = [
+            ("calls_made", &self.calls_made),
+            ("calls_served", &self.calls_served),
+            ("malformed", &self.malformed),
+            ("late_answers", &self.late_answers),
+            ("panics", &self.panics),
+            ("streams_served", &self.streams_served),
+            ("streams_dropped", &self.streams_dropped),
+            ("datagrams_sent", &self.datagrams_sent),
+            ("datagrams_received", &self.datagrams_received),
+            ("datagrams_dropped", &self.datagrams_dropped),
+            ("opened", &self.opened),
+            ("closed", &self.closed),
+            ("stalled", &self.stalled),
+            ("turned_away", &self.turned_away),
+            ("dial_failures", &self.dial_failures),
+        ];
+        let refused = reasons.into_iter().map(|(which, count)| ("refused", which, count.get()));
+        classed.chain(refused).chain(plain.into_iter().map(|(name, count)| (name, "", count.get()))).collect()
+    }
+}

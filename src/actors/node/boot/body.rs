@@ -34,6 +34,8 @@ pub struct Body {
     pub mesh: Mesh,
     /// What is shown and believed.
     pub live: LiveIdentity,
+    /// The port.
+    pub endpoint: Endpoint,
     /// Connections.
     pub fabric: Arc<QuicFabric>,
     /// Where strangers knock.
@@ -51,7 +53,7 @@ pub async fn start(settings: &NodeSettings, place: &Place, world: &World) -> Res
     let live = LiveIdentity::new(&place.identity, Revocations::default(), world.clock.clone())?;
     let config = ListenConfig { address: settings.listen, connections: MAX_CONNECTIONS };
     let listeners = listen::bind(&config, live.server_config(listen::TCP_PROTOCOLS)?).await?;
-    let endpoint = Arc::new(Endpoint::bind(listeners.address(), Arc::new(live.clone()), Limits::default())?);
+    let endpoint = Endpoint::bind(listeners.address(), Arc::new(live.clone()), Limits::default())?;
     let listeners = match endpoint.http3() {
         Some(connections) => listeners.with_http3(connections),
         None => listeners,
@@ -67,12 +69,12 @@ pub async fn start(settings: &NodeSettings, place: &Place, world: &World) -> Res
         world: world.clone(),
     });
     let door = Arc::new(Door::default());
-    let tasks = spawn(endpoint, task, door.clone());
-    Ok(Body { mesh, live, fabric, door, listeners, tasks })
+    let tasks = spawn(endpoint.clone(), task, door.clone());
+    Ok(Body { mesh, live, endpoint, fabric, door, listeners, tasks })
 }
 
 /// Both run as one: where either ends, the node cannot go on.
-fn spawn(endpoint: Arc<Endpoint>, task: MeshTask, door: Arc<Door>) -> JoinSet<String> {
+fn spawn(endpoint: Endpoint, task: MeshTask, door: Arc<Door>) -> JoinSet<String> {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         endpoint.run(door).await;

@@ -7,8 +7,10 @@ use parking_lot::Mutex;
 use super::body::Body;
 use super::place::{Place, lifetimes};
 use super::url;
+use crate::actors::cluster::counts::Counts;
 use crate::actors::cluster::desk::{AuthorityCalls, Desk};
 use crate::actors::cluster::ledger::Ledger;
+use crate::actors::cluster::load;
 use crate::actors::cluster::members::Members;
 use crate::actors::cluster::neighbours::Neighbours;
 use crate::actors::cluster::office::{Doors, Office, Terms};
@@ -55,6 +57,8 @@ impl Share<'_> {
             world: self.world.clone(),
         };
         let _ = core.service.cluster.set(members.shared());
+        let counts = Counts { mesh: body.mesh.clone(), endpoint: body.endpoint.clone() };
+        core.service.metrics.extend(|registry| registry.register_collector(Box::new(counts)));
         let renewal = self.renewal(body, &identity, desk);
         let standing = Standing {
             identity,
@@ -86,7 +90,7 @@ impl Share<'_> {
             executor: core.registry.clone(),
             world: self.world.clone(),
         };
-        vec![renewal, standing.child(), neighbours.child(), remember.child(), liveness.child()]
+        vec![renewal, standing.child(), neighbours.child(), remember.child(), liveness.child(), load::child(body.mesh.clone())]
     }
 
     /// The authority, on the node that has its key.
