@@ -1,0 +1,54 @@
+//! The far end of a tunnel: packets of a node that cannot reach this one directly come in as if from the network.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Arrive, pump, read};
+use crate::mesh::address::Refusal;
+use crate::mesh::exports::{Stream, Streams};
+use crate::mesh::fabric::{Duplex, Tunnel};
+use crate::mesh::links::{Inner, Links};
+use crate::model::NodeId;
+
+/// The actor that takes what relays carry here. It believes nothing of what a relay says: who is at the other end is
+/// decided by the certificates of the connections that come out of the tunnel.
+pub struct FarEnd(Weak<Inner>);
+
+impl FarEnd {
+    /// The far end at a node.
+    pub fn of(links: &Links) -> Self {
+        Self(Arc::downgrade(&links.0))
+    }
+}
+
+#[async_trait]
+impl Streams for FarEnd {
+    async fn open(&self, from: &NodeId, _version: u16, header: Bytes) -> Result<Box<dyn Stream>, Refusal> {
+        let Arrive { origin } = read(&header)?;
+        let links = Links(self.0.upgrade().ok_or(Refusal::Busy)?);
+        let me = &links.0.context.me;
+        let known = links.0.view.borrow().members.contains_key(&origin);
+        if !known || links.is_refused(&origin) || origin == *me || origin == *from || from == me {
+            links.counters().relays_refused.add_one();
+            return Err(Refusal::Forbidden(format!("{origin} is no member that needs a relay")));
+        }
+        let tunnel = links.0.fabric.tunnel(&origin).ok_or(Refusal::Busy)?;
+        Ok(Box::new(Arrived { links, relay: from.clone(), tunnel }))
+    }
+}
+
+struct Arrived {
+    links: Links,
+    relay: NodeId,
+    tunnel: Box<dyn Tunnel>,
+}
+
+#[async_trait]
+impl Stream for Arrived {
+    async fn serve(self: Box<Self>, stream: Duplex) {
+        let Self { links, relay, tunnel } = *self;
+        links.run_tunnel(relay, pump::run(tunnel, stream)).await;
+    }
+}
