@@ -29,16 +29,21 @@ pub trait Fabric: Send + Sync + 'static {
     /// Where this node listens.
     fn local(&self) -> SocketAddr;
 
-    /// This node's end of a tunnel to `peer` through another node; `None` where the fabric has no tunnels, or where too
-    /// many are open.
-    fn tunnel(&self, _peer: &NodeId) -> Option<Box<dyn Tunnel>> {
+    /// Whether [`Fabric::tunnel`] may give one.
+    fn has_tunnels(&self) -> bool {
+        false
+    }
+
+    /// This node's end of a new tunnel through another node; `None` where the fabric has no tunnels, or where too many
+    /// are open.
+    fn tunnel(&self) -> Option<Box<dyn Tunnel>> {
         None
     }
 }
 
 /// One end of a tunnel: packets of connections with one peer, which another node carries. Whoever carries them can
 /// neither read nor forge them, because each end checks the other's certificate as on any connection. The connections
-/// through it are lost when it is dropped, unless another tunnel to the peer is open.
+/// through it are lost when it is dropped.
 #[async_trait]
 pub trait Tunnel: Send + Sync + 'static {
     /// What to dial for a connection through it: an address that means something to this fabric only.

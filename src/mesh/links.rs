@@ -105,7 +105,10 @@ struct Inner {
     fabric: Arc<dyn Fabric>,
     directory: Directory,
     view: watch::Receiver<SharedView>,
+    /// Tunnels that this node carries.
     carrying: relay::Carrying,
+    /// Tunnels of others that end here.
+    arriving: relay::Carrying,
     rng: Mutex<Rng>,
     peers: Mutex<Peers>,
     refused: RwLock<Refused>,
@@ -131,6 +134,7 @@ impl Links {
             directory: parts.directory,
             view: parts.view,
             carrying: relay::Carrying::default(),
+            arriving: relay::Carrying::default(),
             rng: Mutex::new(parts.rng),
             peers: Mutex::default(),
             refused: RwLock::new(Arc::new(|_| false)),

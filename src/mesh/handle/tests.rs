@@ -1,5 +1,6 @@
 //! Calls, watches and streams between nodes of one process, on virtual time.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;

@@ -256,6 +256,9 @@ impl Links {
 
     /// A link to `peer` without a relay, dialled where there is no link at all; for what carries others.
     pub(super) async fn direct(&self, peer: &NodeId) -> Option<Arc<Link>> {
+        if let Some(link) = self.present(peer) {
+            return (!link.is_relayed()).then_some(link);
+        }
         let (turn, under_way) = {
             let mut peers = self.0.peers.lock();
             let entry = peers.0.entry(peer.clone()).or_default();

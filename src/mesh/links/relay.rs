@@ -103,7 +103,11 @@ impl Links {
 
     /// Whether others may reach `peer`, so that asking them is worth while.
     pub(super) fn may_relay(&self, peer: &NodeId) -> bool {
-        self.0.view.borrow().reachable().any(|member| member.node == *peer)
+        self.0.fabric.has_tunnels() && self.is_member(peer)
+    }
+
+    fn is_member(&self, node: &NodeId) -> bool {
+        self.0.view.borrow().reachable().any(|member| member.node == *node)
     }
 
     /// Connects to `peer` through the first relay that can.
@@ -124,10 +128,10 @@ impl Links {
 
     /// Whom to ask: those with a direct connection and a good name first, at random among equals.
     fn relays(&self, peer: &NodeId) -> Vec<NodeId> {
-        let view = self.0.view.borrow().clone();
-        if !view.reachable().any(|member| member.node == *peer) {
+        if !self.may_relay(peer) {
             return Vec::new();
         }
+        let view = self.0.view.borrow().clone();
         let others = view.reachable().filter(|member| member.node != *peer && member.node != self.0.context.me);
         let mut candidates: Vec<_> = others.filter(|member| !self.is_refused(&member.node)).collect();
         candidates.shuffle(&mut *self.0.rng.lock());
@@ -169,7 +173,7 @@ impl Links {
     }
 
     async fn dial_through(&self, peer: &NodeId, relay: NodeId, stream: Duplex) -> Option<Arc<Link>> {
-        let tunnel = self.0.fabric.tunnel(peer)?;
+        let tunnel = self.0.fabric.tunnel()?;
         let at = tunnel.at();
         let mut tunnelled: Tunnelled = Box::pin(self.clone().run_tunnel(relay.clone(), pump::run(tunnel, stream)));
         let dialled = tokio::select! {

@@ -110,9 +110,13 @@ impl Fabric for QuicFabric {
         self.endpoint.local()
     }
 
-    fn tunnel(&self, peer: &NodeId) -> Option<Box<dyn Tunnel>> {
+    fn has_tunnels(&self) -> bool {
+        true
+    }
+
+    fn tunnel(&self) -> Option<Box<dyn Tunnel>> {
         let shared = &self.endpoint.shared;
-        let tunnel = QuicTunnel::attach(&shared.tunnels, &shared.registry, peer)?;
+        let tunnel = QuicTunnel::attach(&shared.tunnels, &shared.registry)?;
         Some(Box::new(tunnel))
     }
 }

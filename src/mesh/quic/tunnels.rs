@@ -1,7 +1,8 @@
 //! Tunnels: peers under virtual addresses, whose packets other nodes carry instead of the socket.
 //!
-//! A virtual address is one of `0.0.0.0/8`, which no host has (RFC 6890), given out by this endpoint to a peer while a
-//! tunnel to it is open; it means nothing to anybody else.
+//! A virtual address is one of `0.0.0.0/8`, which no host has (RFC 6890), given out by this endpoint to a tunnel while it
+//! is open; it means nothing to anybody else. Each tunnel has its own, so that whoever carries one has no part in
+//! another's connections.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSliceMut;
@@ -19,12 +20,9 @@ use tokio::sync::Notify;
 use super::channel::Registry;
 use super::counters::{Counters, Event};
 use crate::mesh::fabric::{Channel as _, Close, Tunnel};
-use crate::model::NodeId;
 
 /// Most tunnels of a node, at either end.
 pub const MAX_TUNNELS: usize = 256;
-/// Most tunnels to one peer; the one attached last is used.
-const MAX_OF_PEER: usize = 4;
 /// Bytes that wait for one tunnel to carry them; a packet beyond is dropped.
 pub const MAX_QUEUED_BYTES: usize = 256 << 10;
 /// Bytes from all tunnels that wait for QUIC to look at them; a packet beyond is dropped.
@@ -53,8 +51,7 @@ pub struct Tunnels {
 #[derive(Default)]
 struct Open {
     last: u32,
-    addresses: BTreeMap<NodeId, Ipv4Addr>,
-    routes: BTreeMap<Ipv4Addr, Vec<Arc<Route>>>,
+    routes: BTreeMap<Ipv4Addr, Arc<Route>>,
 }
 
 #[derive(Default)]
@@ -65,7 +62,6 @@ struct Arrived {
 
 /// What waits for one tunnel.
 struct Route {
-    peer: NodeId,
     address: Ipv4Addr,
     queue: Mutex<BytesMut>,
     filled: Notify,
@@ -77,37 +73,20 @@ impl Tunnels {
         Self { open: Mutex::default(), arrived: Mutex::default(), waker: AtomicWaker::new(), counters }
     }
 
-    fn attach(&self, peer: &NodeId) -> Option<Arc<Route>> {
+    fn attach(&self) -> Option<Arc<Route>> {
         let mut open = self.open.lock();
-        let total: usize = open.routes.values().map(Vec::len).sum();
-        let address = open.address_of(peer);
-        let of_peer = open.routes.get(&address).map_or(0, Vec::len);
-        if total >= MAX_TUNNELS || of_peer >= MAX_OF_PEER {
+        if open.routes.len() >= MAX_TUNNELS {
             return None;
         }
-        let route = Route { peer: peer.clone(), address, queue: Mutex::default(), filled: Notify::new() };
-        let route = Arc::new(route);
-        open.addresses.insert(peer.clone(), address);
-        open.routes.entry(address).or_default().push(route.clone());
+        let address = open.free_address();
+        let route = Arc::new(Route { address, queue: Mutex::default(), filled: Notify::new() });
+        open.routes.insert(address, route.clone());
         Some(route)
-    }
-
-    /// Whether it was the last to its peer.
-    fn detach(&self, route: &Arc<Route>) -> bool {
-        let mut open = self.open.lock();
-        let Some(routes) = open.routes.get_mut(&route.address) else { return false };
-        routes.retain(|other| !Arc::ptr_eq(other, route));
-        let last = routes.is_empty();
-        if last {
-            open.routes.remove(&route.address);
-            open.addresses.remove(&route.peer);
-        }
-        last
     }
 
     /// Puts packets, one or several of `segment` bytes, into the queue of the tunnel to `peer`.
     pub fn carry(&self, peer: Ipv4Addr, contents: &[u8], segment: Option<usize>) {
-        let route = self.open.lock().routes.get(&peer).and_then(|routes| routes.last().cloned());
+        let route = self.open.lock().routes.get(&peer).cloned();
         let Some(route) = route else { return self.counters.add(Event::TunnelShed) };
         let mut queue = route.queue.lock();
         for packet in contents.chunks(segment.unwrap_or(contents.len()).max(1)) {
@@ -136,13 +115,7 @@ impl Tunnels {
 
     /// Gives packets from tunnels to QUIC, in at most half of the buffers so that the socket has its turn; their number.
     /// Where there are none the task is woken once there are.
-    pub fn take(
-        &self,
-        cx: &Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-        mapped: bool,
-    ) -> usize {
+    pub fn take(&self, cx: &Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta], mapped: bool) -> usize {
         self.waker.register(cx.waker());
         let mut arrived = self.arrived.lock();
         let limit = bufs.len().div_ceil(2);
@@ -166,11 +139,8 @@ impl Tunnels {
 }
 
 impl Open {
-    /// The peer's address, or a free one: there are far more than tunnels.
-    fn address_of(&mut self, peer: &NodeId) -> Ipv4Addr {
-        if let Some(address) = self.addresses.get(peer) {
-            return *address;
-        }
+    /// There are far more than tunnels.
+    fn free_address(&mut self) -> Ipv4Addr {
         loop {
             self.last = self.last % HOSTS + 1;
             let address = Ipv4Addr::from_bits(self.last);
@@ -189,9 +159,9 @@ pub struct QuicTunnel {
 }
 
 impl QuicTunnel {
-    /// A further tunnel to `peer`, used from now on; `None` where there are too many.
-    pub fn attach(tunnels: &Arc<Tunnels>, registry: &Arc<Registry>, peer: &NodeId) -> Option<Self> {
-        let route = tunnels.attach(peer)?;
+    /// A further tunnel; `None` where there are too many.
+    pub fn attach(tunnels: &Arc<Tunnels>, registry: &Arc<Registry>) -> Option<Self> {
+        let route = tunnels.attach()?;
         Some(Self { tunnels: tunnels.clone(), registry: registry.clone(), route })
     }
 }
@@ -222,13 +192,91 @@ impl Tunnel for QuicTunnel {
 
 impl Drop for QuicTunnel {
     fn drop(&mut self) {
-        if !self.tunnels.detach(&self.route) {
-            return;
-        }
+        self.tunnels.open.lock().routes.remove(&self.route.address);
         for channel in self.registry.open() {
             if channel.remote() == self.at() {
                 channel.close(Close::Idle);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tunnels() -> (Arc<Tunnels>, Arc<Registry>) {
+        (Arc::new(Tunnels::new(Arc::new(Counters::default()))), Arc::default())
+    }
+
+    fn take(tunnels: &Tunnels, buffers: usize, mapped: bool) -> Vec<(SocketAddr, Vec<u8>)> {
+        let mut memory = vec![[0; 64]; buffers];
+        let mut bufs: Vec<_> = memory.iter_mut().map(|buf| IoSliceMut::new(buf)).collect();
+        let mut meta = vec![RecvMeta::default(); buffers];
+        let cx = Context::from_waker(std::task::Waker::noop());
+        let taken = tunnels.take(&cx, &mut bufs, &mut meta, mapped);
+        (0..taken).map(|index| (meta[index].addr, bufs[index][..meta[index].len].to_vec())).collect()
+    }
+
+    #[tokio::test]
+    async fn packets_are_framed_and_what_does_not_fit_is_dropped() {
+        let (tunnels, registry) = tunnels();
+        let tunnel = QuicTunnel::attach(&tunnels, &registry).unwrap();
+        let address = virtual_address(tunnel.at().ip()).unwrap();
+        tunnels.carry(address, b"aabbc", Some(2));
+        let mut frames = BytesMut::new();
+        tunnel.outgoing(&mut frames).await;
+        assert_eq!(frames, &b"\0\x02aa\0\x02bb\0\x01c"[..]);
+        let packet = [7; 1200];
+        (0..1000).for_each(|_| tunnels.carry(address, &packet, None));
+        tunnel.outgoing(&mut frames).await;
+        assert!(frames.len() <= MAX_QUEUED_BYTES + 2 && frames.len() > MAX_QUEUED_BYTES - 1300);
+        assert_eq!(tunnels.counters.get(Event::TunnelShed), 1000 - frames.len() as u64 / 1202);
+    }
+
+    #[test]
+    fn packets_come_from_the_peers_address_and_leave_room_for_the_socket() {
+        let (tunnels, registry) = tunnels();
+        let tunnel = QuicTunnel::attach(&tunnels, &registry).unwrap();
+        for packet in 0..5_u8 {
+            tunnel.incoming(&[packet; 3]);
+        }
+        tunnel.incoming(&[9; 100]);
+        let first = take(&tunnels, 8, false);
+        assert_eq!(first, (0..4).map(|packet| (tunnel.at(), vec![packet; 3])).collect::<Vec<_>>());
+        let rest = take(&tunnels, 8, true);
+        assert_eq!(rest.len(), 1, "one that no buffer holds is dropped");
+        assert_eq!((rest[0].0.ip().to_canonical(), rest[0].0.is_ipv6()), (tunnel.at().ip(), true));
+        assert_eq!(tunnels.arrived.lock().bytes, 0);
+        for _ in 0..MAX_ARRIVED_BYTES / 64 + 5 {
+            tunnel.incoming(&[1; 64]);
+        }
+        assert_eq!(tunnels.arrived.lock().bytes, MAX_ARRIVED_BYTES);
+        assert_eq!(tunnels.counters.get(Event::TunnelShed), 6);
+    }
+
+    #[test]
+    fn tunnels_have_a_bound_and_addresses_of_their_own() {
+        let (tunnels, registry) = tunnels();
+        let attach = || QuicTunnel::attach(&tunnels, &registry);
+        let mut open: Vec<_> = std::iter::from_fn(attach).collect();
+        assert_eq!(open.len(), MAX_TUNNELS);
+        assert_eq!(open.iter().map(Tunnel::at).collect::<std::collections::BTreeSet<_>>().len(), MAX_TUNNELS);
+        let gone = virtual_address(open.pop().unwrap().at().ip()).unwrap();
+        tunnels.carry(gone, b"x", None);
+        assert_eq!(tunnels.counters.get(Event::TunnelShed), 1, "nobody is there any more");
+        assert!(attach().is_some_and(|tunnel| virtual_address(tunnel.at().ip()) != Some(gone)));
+        tunnels.open.lock().last = HOSTS;
+        assert!(attach().is_some(), "addresses begin anew");
+        open.clear();
+        assert!(tunnels.open.lock().routes.is_empty());
+    }
+
+    #[test]
+    fn no_address_of_a_host_is_virtual() {
+        for host in ["127.0.0.1", "10.0.0.1", "::1", "0.0.0.0", "::ffff:1.0.0.0", "fd00::1", "::"] {
+            assert_eq!(virtual_address(host.parse().unwrap()), None, "{host}");
+        }
+        assert_eq!(virtual_address("::ffff:0.0.0.9".parse().unwrap()), Some(Ipv4Addr::new(0, 0, 0, 9)));
     }
 }

@@ -34,21 +34,37 @@ impl Streams for FarEnd {
             links.counters().relays_refused.add_one();
             return Err(Refusal::Forbidden(format!("{origin} is no member that needs a relay")));
         }
-        let tunnel = links.0.fabric.tunnel(&origin).ok_or(Refusal::Busy)?;
-        Ok(Box::new(Arrived { links, relay: from.clone(), tunnel }))
+        if !links.0.arriving.enter(&[from]) {
+            return Err(Refusal::Busy);
+        }
+        let place = Place { links, relay: from.clone() };
+        let tunnel = place.links.0.fabric.tunnel().ok_or(Refusal::Busy)?;
+        Ok(Box::new(Arrived { place, tunnel }))
+    }
+}
+
+/// A place among the tunnels that end here; free again when dropped. Counted by relay alone: what a relay says of the
+/// origin is not known to be true.
+struct Place {
+    links: Links,
+    relay: NodeId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.links.0.arriving.leave(&[&self.relay]);
     }
 }
 
 struct Arrived {
-    links: Links,
-    relay: NodeId,
+    place: Place,
     tunnel: Box<dyn Tunnel>,
 }
 
 #[async_trait]
 impl Stream for Arrived {
     async fn serve(self: Box<Self>, stream: Duplex) {
-        let Self { links, relay, tunnel } = *self;
-        links.run_tunnel(relay, pump::run(tunnel, stream)).await;
+        let Self { place, tunnel } = *self;
+        place.links.clone().run_tunnel(place.relay.clone(), pump::run(tunnel, stream)).await;
     }
 }

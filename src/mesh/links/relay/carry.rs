@@ -23,7 +23,7 @@ pub const MAX_CARRIED_OF: usize = 32;
 /// How long the far end may take to agree; the near one waits longer.
 const LEAD_ON_WITHIN: Duration = Duration::from_millis(1500);
 
-/// Whom this node carries for now.
+/// Tunnels that this node has a part in now, and by node how many each has a part in.
 #[derive(Default)]
 pub struct Carrying(Mutex<Counts>);
 
@@ -34,31 +34,31 @@ struct Counts {
 }
 
 impl Carrying {
-    /// How many pairs there are.
+    /// How many tunnels there are.
     pub fn count(&self) -> usize {
         self.0.lock().total
     }
 
-    fn enter(&self, pair: [&NodeId; 2]) -> bool {
+    pub(super) fn enter(&self, nodes: &[&NodeId]) -> bool {
         let mut counts = self.0.lock();
         let full = |node: &NodeId| counts.of.get(node).is_some_and(|count| *count >= MAX_CARRIED_OF);
-        if counts.total >= MAX_CARRIED || pair.into_iter().any(full) {
+        if counts.total >= MAX_CARRIED || nodes.iter().any(|node| full(node)) {
             return false;
         }
         counts.total += 1;
-        for node in pair {
-            *counts.of.entry(node.clone()).or_default() += 1;
+        for node in nodes {
+            *counts.of.entry((*node).clone()).or_default() += 1;
         }
         true
     }
 
-    fn leave(&self, pair: [&NodeId; 2]) {
+    pub(super) fn leave(&self, nodes: &[&NodeId]) {
         let mut counts = self.0.lock();
         counts.total -= 1;
-        for node in pair {
-            match counts.of.get_mut(node) {
+        for node in nodes {
+            match counts.of.get_mut(*node) {
                 Some(count) if *count > 1 => *count -= 1,
-                _ => drop(counts.of.remove(node)),
+                _ => drop(counts.of.remove(*node)),
             }
         }
     }
@@ -73,7 +73,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.links.0.carrying.leave([&self.origin, &self.target]);
+        self.links.0.carrying.leave(&[&self.origin, &self.target]);
     }
 }
 
@@ -126,11 +126,11 @@ impl Links {
             return forbidden("a relay needs two others".to_owned());
         }
         for node in [origin, &target] {
-            if self.is_refused(node) || !self.may_relay(node) {
+            if self.is_refused(node) || !self.is_member(node) {
                 return forbidden(format!("{node} is no member that can be reached"));
             }
         }
-        if !self.0.carrying.enter([origin, &target]) {
+        if !self.0.carrying.enter(&[origin, &target]) {
             return Err(Refusal::Busy);
         }
         Ok(Place { links: self, origin: origin.clone(), target })
@@ -170,22 +170,22 @@ mod tests {
     fn one_node_has_its_share_and_gets_it_back() {
         let (carrying, a) = (Carrying::default(), id("a"));
         for other in 0..MAX_CARRIED_OF {
-            assert!(carrying.enter([&a, &id(&other.to_string())]));
+            assert!(carrying.enter(&[&a, &id(&other.to_string())]));
         }
-        assert!(!carrying.enter([&a, &id("b")]), "as origin");
-        assert!(!carrying.enter([&id("b"), &a]), "as target");
-        assert!(carrying.enter([&id("b"), &id("c")]));
-        carrying.leave([&a, &id("0")]);
-        assert!(carrying.enter([&a, &id("b")]));
+        assert!(!carrying.enter(&[&a, &id("b")]), "as origin");
+        assert!(!carrying.enter(&[&id("b"), &a]), "as target");
+        assert!(carrying.enter(&[&id("b"), &id("c")]));
+        carrying.leave(&[&a, &id("0")]);
+        assert!(carrying.enter(&[&a, &id("b")]));
     }
 
     #[test]
     fn all_together_have_a_bound() {
         let carrying = Carrying::default();
         let pairs: Vec<_> = (0..=MAX_CARRIED).map(|pair| [id(&format!("a{pair}")), id(&format!("b{pair}"))]).collect();
-        let taken = pairs.iter().filter(|[one, other]| carrying.enter([one, other])).count();
+        let taken = pairs.iter().filter(|[one, other]| carrying.enter(&[one, other])).count();
         assert_eq!((taken, carrying.count()), (MAX_CARRIED, MAX_CARRIED));
-        pairs.iter().take(MAX_CARRIED).for_each(|[one, other]| carrying.leave([one, other]));
+        pairs.iter().take(MAX_CARRIED).for_each(|[one, other]| carrying.leave(&[one, other]));
         assert_eq!((carrying.count(), carrying.0.lock().of.len()), (0, 0));
     }
 }
