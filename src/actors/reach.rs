@@ -137,7 +137,8 @@ impl Stream for Granted {
         match self.0.take() {
             Some(Ok(Served::Logs(stream))) => logs(stream, duplex).await,
             Some(Ok(Served::Exec(session))) => session::serve(session, duplex).await,
-            _ => {}
+            // The grant says why not; it has arrived once the stream has ended in order.
+            _ => drop({ duplex }.send.shutdown().await),
         }
     }
 }

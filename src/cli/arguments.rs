@@ -329,12 +329,27 @@ pub struct DownFlags {
     pub purge: bool,
 }
 
+/// What `shoal sim` can simulate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// One whole node that crashes
+    Node,
+    /// Many nodes' meshes on a bad network
+    Mesh,
+}
+
 /// Flags of `shoal sim`.
 #[derive(Debug, Args)]
 pub struct SimFlags {
     /// Decides workload and faults; the same seed gives the same run [default: a fresh one]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// What is simulated
+    #[arg(long, value_enum, default_value_t = Scenario::Node)]
+    pub scenario: Scenario,
+    /// How many nodes the mesh has, 3 to 9 [default: the seed decides]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(3..=9))]
+    pub nodes: Option<u64>,
     /// Virtual minutes with faults, before the cluster must converge
     #[arg(long, value_name = "M", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1440))]
     pub minutes: u64,

@@ -1,44 +1,82 @@
 //! `shoal sim`: one simulated run, from a seed to a verdict.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::arguments::SimFlags;
+use super::arguments::{Scenario, SimFlags};
 use super::failure::Failure;
-use crate::sim::run::{Breach, Options, Summary, run as simulate};
+use crate::mesh::mutant as mesh_mutant;
+use crate::sim::mesh::run::{self as mesh, Options as MeshOptions};
+use crate::sim::run::{Options, Summary, run as simulate};
 use crate::store::mutant::MUTANTS;
 use crate::world::entropy::{Entropy, SystemEntropy};
 
 /// Runs a seed; 0 where every invariant held.
 pub fn run(flags: &SimFlags) -> Result<ExitCode, Failure> {
-    if flags.list_mutants {
-        MUTANTS.iter().for_each(|(name, _)| println!("{name}"));
-        return Ok(ExitCode::SUCCESS);
+    let seed = flags.seed.unwrap_or_else(fresh);
+    match flags.scenario {
+        _ if flags.list_mutants => {
+            list_mutants(flags.scenario);
+            Ok(ExitCode::SUCCESS)
+        }
+        Scenario::Node => run_node(flags, seed),
+        Scenario::Mesh => run_mesh(flags, seed),
     }
-    let options = Options { seed: flags.seed.unwrap_or_else(fresh), minutes: flags.minutes };
+}
+
+fn list_mutants(scenario: Scenario) {
+    let mutants = match scenario {
+        Scenario::Node => &MUTANTS[..],
+        Scenario::Mesh => mesh_mutant::MUTANTS,
+    };
+    mutants.iter().for_each(|(name, _)| println!("{name}"));
+}
+
+fn run_node(flags: &SimFlags, seed: u64) -> Result<ExitCode, Failure> {
+    let options = Options { seed, minutes: flags.minutes };
     let (outcome, trace) = simulate(options);
-    if let Some(path) = &flags.trace {
-        std::fs::write(path, trace)
-            .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?;
-    }
+    keep(flags.trace.as_deref(), trace)?;
     match outcome {
-        Ok(summary) => Ok(report(options, &summary)),
-        Err(breach) => Err(failure(options, &breach)),
+        Ok(Summary { lives, writes, events, objects }) => {
+            println!(
+                "seed {seed}: {} min, {lives} lives, {writes} writes, {events} watch events, {objects} objects at the end; all invariants hold",
+                options.minutes
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(breach) => Err(failure(seed, &breach.what, &breach.tail, &format!("--minutes {}", options.minutes))),
     }
 }
 
-fn report(options: Options, summary: &Summary) -> ExitCode {
-    let Summary { lives, writes, events, objects } = summary;
-    println!(
-        "seed {}: {} min, {lives} lives, {writes} writes, {events} watch events, {objects} objects at the end; all invariants hold",
-        options.seed, options.minutes
-    );
-    ExitCode::SUCCESS
+fn run_mesh(flags: &SimFlags, seed: u64) -> Result<ExitCode, Failure> {
+    let nodes = flags.nodes.and_then(|nodes| usize::try_from(nodes).ok());
+    let (outcome, trace) = mesh::run(MeshOptions { seed, nodes, minutes: flags.minutes });
+    keep(flags.trace.as_deref(), trace)?;
+    let minutes = flags.minutes;
+    match outcome {
+        Ok(mesh::Summary { nodes, lives, calls, answered, watches, sights, net }) => {
+            println!(
+                "seed {seed}: mesh of {nodes}, {minutes} min, {lives} lives, {answered} of {calls} calls answered, {watches} watches ended, {sights} changes seen, {} connections, {} of {} datagrams lost; all invariants hold",
+                net.connections, net.dropped, net.datagrams
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(breach) => {
+            let size = flags.nodes.map(|nodes| format!(" --nodes {nodes}")).unwrap_or_default();
+            Err(failure(seed, &breach.what, &breach.tail, &format!("--scenario mesh{size} --minutes {minutes}")))
+        }
+    }
 }
 
-fn failure(options: Options, breach: &Breach) -> Failure {
+fn keep(path: Option<&Path>, trace: String) -> Result<(), Failure> {
+    path.map_or(Ok(()), |path| {
+        std::fs::write(path, trace).map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+    })
+}
+
+fn failure(seed: u64, what: &str, tail: &str, flags: &str) -> Failure {
     Failure::new(format!(
-        "seed {} broke {}\n\nthe last steps:\n{}\n\nreplay: shoal sim --seed {} --minutes {} --trace trace.txt",
-        options.seed, breach.what, breach.tail, options.seed, options.minutes
+        "seed {seed} broke {what}\n\nthe last steps:\n{tail}\n\nreplay: shoal sim --seed {seed} {flags} --trace trace.txt"
     ))
 }
 

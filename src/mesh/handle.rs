@@ -23,6 +23,8 @@ use crate::world::World;
 
 /// How long [`Mesh::leave`] lets the goodbye take.
 pub const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// How long what was said last has to leave this node.
+const PARTING: Duration = Duration::from_millis(100);
 
 /// What a mesh is made of.
 pub struct MeshParts {
@@ -236,6 +238,8 @@ impl Mesh {
         let (said, goodbye) = oneshot::channel();
         if self.0.leave.try_send(said).is_ok() {
             let _ = timeout(LEAVE_WITHIN, goodbye).await;
+            // Closing a connection throws away the datagrams that have not left yet.
+            tokio::time::sleep(PARTING).await;
         }
         self.0.links.stop();
     }

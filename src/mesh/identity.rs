@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::plan::authority::Fingerprint;
 pub use bundle::{Bundle, BundleError, Trusted};
 pub use files::write_private;
-pub use inspect::{Certificate, certificate_of, first_certificate};
+pub use inspect::{Certificate, admin_of, certificate_of, first_certificate};
 pub use issue::{Authority, SignError, client_request, is_node_name, request};
 pub use keep::{Adoption, Identity};
 pub use kubeconfig::CONTEXT;

@@ -7,13 +7,14 @@ pub const MUTANTS: &[(&str, &str)] = &[
     ("ignore-revocation", "a removed node's certificate is still taken"),
     ("token-use-not-counted", "a join token with one use left can be used again"),
     ("sign-any-name", "the authority signs for names that the node may not have"),
+    ("retry-after-send", "a call whose answer did not come is sent again"),
+    ("lose-call-on-disconnect", "a call whose connection ends is never told"),
+    ("wrong-id", "an answer is taken as that of another call"),
+    ("handle-twice", "a request is handed to its actor twice"),
     ("revive-tombstone", "an older start of a node is believed after a newer one or its end"),
     ("no-local-health", "a node that was paused does not notice, and declares others dead at once"),
     ("suspect-is-dead", "a member is declared dead as soon as it is suspect"),
     ("forget-refute", "a node does not answer a suspicion about itself"),
-    ("retry-after-send", "a call is sent again although it may have been carried out"),
-    ("lose-call-on-disconnect", "a call whose connection ends never ends itself"),
-    ("wrong-id", "an answer goes to another call"),
 ];
 
 #[cfg(feature = "mutants")]

@@ -76,7 +76,9 @@ impl Watch {
             let (changes, revision) = self.state.read().changes(&self.scope, self.reached, BATCH)?;
             let moved = revision > self.reached;
             self.reached = revision;
-            let due = revision.0.saturating_sub(self.told.0) >= BOOKMARK_EVERY;
+            // Whoever follows everything waits for revisions that changed no object, too.
+            let all = moved && self.scope == Scope::ALL;
+            let due = all || revision.0.saturating_sub(self.told.0) >= BOOKMARK_EVERY;
             if !changes.is_empty() || due {
                 self.told = revision;
                 return Ok(Some(Batch { changes, revision }));

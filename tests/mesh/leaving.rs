@@ -67,9 +67,9 @@ fn opens(from: &Machine, to: &Machine, certificate: &Path, key: &Path) -> bool {
     curl.status().expect("curl is installed").success()
 }
 
-/// The node's own certificates with their keys, which may stand in one file.
+/// Every certificate that a member was given, with its key, which may stand in the same file.
 fn credentials(pki: &Path) -> Vec<(PathBuf, PathBuf)> {
-    let pairs = [("node.pem", "node.pem"), ("node.crt", "node.key"), ("server.crt", "server.key")];
+    let pairs = [("node.pem", "node.pem"), ("admin.crt", "admin.key")];
     let paths = pairs.map(|(certificate, key)| (pki.join(certificate), pki.join(key)));
     let found: Vec<_> = paths.into_iter().filter(|(certificate, _)| certificate.exists()).collect();
     assert!(!found.is_empty(), "a member has a certificate in {}", pki.display());

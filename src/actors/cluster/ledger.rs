@@ -20,6 +20,8 @@ use crate::store::Record;
 pub const NAMESPACE: &str = "kube-system";
 /// ConfigMap: node → time before which its certificates count no more.
 pub const REVOKED: &str = "shoal-revoked";
+/// ConfigMap: node → when it said that it leaves.
+pub const LEAVING: &str = "shoal-leaving";
 /// ConfigMap: the authorities that everybody believes.
 pub const AUTHORITIES: &str = "shoal-authorities";
 /// Key of the bundle in [`AUTHORITIES`].

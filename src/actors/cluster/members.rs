@@ -77,7 +77,11 @@ impl Cluster for Members {
     }
 
     async fn leave(&self, name: &str) -> Result<Value, Status> {
-        self.done(Ask::Remove(NodeId(name.into()))).await
+        let done = self.done(Ask::Remove(NodeId(name.into()))).await?;
+        if *self.mesh.me().0 == *name {
+            self.mesh.leave().await;
+        }
+        Ok(done)
     }
 
     async fn create_token(&self, ttl: Duration, uses: Option<u32>) -> Result<Value, Status> {

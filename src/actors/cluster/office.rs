@@ -1,9 +1,11 @@
 //! The cluster's authority as an actor: lets nodes in, renews their certificates, removes them. It answers on the node
 //! that has the authority's key; the others find it through [`super::desk`].
 //!
-//! Rooms: `admission` one join from its request to its answer; `rotation` one authority after the other.
+//! Rooms: `admission` one join from its request to its answer; `leaving` the way out; `rotation` one authority after the
+//! other.
 
 mod admission;
+mod leaving;
 pub mod rotation;
 
 use std::sync::Arc;
@@ -14,17 +16,15 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::desk::{Ask, AuthorityCalls, Told};
-use super::ledger::{Entries, Ledger, REVOKED};
+use super::ledger::Ledger;
 use crate::actors::mirror::Mirror;
-use crate::kube::resource::id;
 use crate::kube::status::Status;
 use crate::mesh::address::Refusal;
 use crate::mesh::exports::Handler;
-use crate::mesh::identity::{Authority, Identity, Lifetimes, LiveIdentity, NodeRequest, Revocations, Subject};
+use crate::mesh::identity::{Authority, Identity, Lifetimes, LiveIdentity, NodeRequest, Subject};
 use crate::mesh::join::{JoinAnswer, Network, encode};
 use crate::mesh::member::SharedView;
-use crate::model::{Cidr, NodeId, ObjectKey};
-use crate::plan::joining;
+use crate::model::{Cidr, NodeId};
 use crate::store::Store;
 use crate::world::World;
 
@@ -130,38 +130,6 @@ impl Office {
         Ok(Told::Renewed { chain_pem, authorities_pem: self.live.bundle().pem() })
     }
 
-    /// Removes a node: its certificates count no more, its replica and its object go.
-    async fn remove(&self, node: &NodeId) -> Result<Told, Refusal> {
-        if *node.0 == self.terms.subject.node {
-            return Err(Refusal::Forbidden(format!("{node} is the only voter: without it there is no cluster")));
-        }
-        let _turn = self.turn.lock().await;
-        self.see_everything().await.map_err(refused)?;
-        let known = joining::registered(&self.mirror.snapshot().read(), &node.0);
-        let known = known.map_err(|error| Refusal::Failed(error.to_string()))?;
-        let known = known.ok_or_else(|| Refusal::Failed(format!("there is no node {node}")))?;
-        self.refuse_certificates(node).await.map_err(refused)?;
-        if let Some(replica) = known.replica {
-            self.store.remove(replica).await.map_err(|error| Refusal::Failed(error.to_string()))?;
-        }
-        self.ledger.remove_key(ObjectKey::new(id::NODES, "", &node.0)).await.map_err(refused)?;
-        tracing::info!(%node, "a node was removed from the cluster");
-        Ok(Told::Done(format!("node {node} was removed")))
-    }
-
-    /// Every certificate that `node` has so far counts no more.
-    async fn refuse_certificates(&self, node: &NodeId) -> Result<(), Status> {
-        let (now, lifetime) = (self.world.clock.now(), self.terms.lifetimes.node);
-        let change = |known: Option<&Entries>| -> Result<Entries, Status> {
-            let unreadable = |error: &dyn std::fmt::Display| Status::internal(error.to_string());
-            let read = known.map(Revocations::from_data).transpose().map_err(|error| unreadable(&error))?;
-            let mut revocations = read.unwrap_or_default().prune(lifetime, now);
-            revocations.revoke(node, now).map_err(|error| unreadable(&error))?;
-            Ok(revocations.to_data())
-        };
-        self.ledger.change(id::CONFIG_MAPS, REVOKED, change).await
-    }
-
     /// Waits until the mirror shows everything that was acknowledged.
     async fn see_everything(&self) -> Result<(), Status> {
         let revision = self.ledger.refresh().await?;
@@ -189,7 +157,7 @@ impl Handler<AuthorityCalls> for Office {
                 Ok(Told::Joined(bytes.into()))
             }
             Ask::Renew(request) => self.renew(from, &request),
-            Ask::Remove(node) => self.remove(&node).await,
+            Ask::Remove(node) => self.part(from, &node).await,
             Ask::Rotate => self.rotate().await,
         }
     }

@@ -27,6 +27,8 @@ use crate::store::Store;
 
 /// How often is looked at what time alone changes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The same before the first objects are here.
+const SOON: Duration = Duration::from_millis(100);
 
 /// What keeping it takes.
 #[derive(Clone)]
@@ -65,13 +67,14 @@ impl Standing {
         let mut own = self.live.changes();
         loop {
             self.obey();
-            if let Err(error) = self.keep().await {
+            let wait = self.keep().await.unwrap_or_else(|error| {
                 tracing::debug!(error = error.message, "what this node believes could not be told");
-            }
+                LOOK_EVERY
+            });
             tokio::select! {
                 changed = changes.next() => drop(changed?),
                 _ = own.changed() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -115,15 +118,17 @@ impl Standing {
         Ok(())
     }
 
-    /// The office's next step, and this node's report.
-    async fn keep(&self) -> Result<(), Status> {
+    /// The office's next step, and this node's report. Gives how long to wait before the next look.
+    async fn keep(&self) -> Result<Duration, Status> {
         if !self.mirror.is_filled() {
-            return Ok(());
+            return Ok(SOON);
         }
+        let mut wait = LOOK_EVERY;
         if let Some(office) = self.office.as_ref().filter(|_| self.store.leads()) {
-            office.keep().await?;
+            wait = office.keep().await?.unwrap_or(wait);
         }
-        self.tell().await
+        self.tell().await?;
+        Ok(wait)
     }
 
     async fn tell(&self) -> Result<(), Status> {

@@ -9,7 +9,7 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::issue::{Leaf, issue_time};
-use super::{CLOCK_SKEW, Credential, Fingerprint, NODE_PREFIX, NODES_GROUP};
+use super::{ADMIN, CLOCK_SKEW, Credential, Fingerprint, NODE_PREFIX, NODES_GROUP};
 use crate::model::{NodeId, Timestamp};
 
 /// What a certificate says. Nothing here says that anybody trusts it.
@@ -38,6 +38,20 @@ impl Certificate {
         let name = self.leaf.common_name.strip_prefix(NODE_PREFIX)?;
         (!name.is_empty()).then(|| NodeId(name.into()))
     }
+}
+
+impl Certificate {
+    /// The node that it was given to: its own, or an administrator's on that node ([`admin_of`]). Where that node is
+    /// removed, it counts no more.
+    pub fn holder(&self) -> Option<NodeId> {
+        let admin = || self.leaf.common_name.strip_prefix(ADMIN)?.strip_prefix(':');
+        self.node().or_else(|| admin().filter(|name| !name.is_empty()).map(|name| NodeId(name.into())))
+    }
+}
+
+/// The user name of the administrator's certificate that a joining node is given.
+pub fn admin_of(node: &NodeId) -> String {
+    format!("{ADMIN}:{node}")
 }
 
 /// Reads a certificate in DER; the reason where it is none.

@@ -19,6 +19,13 @@ pub struct Lifetimes {
     pub renew_fraction: f64,
 }
 
+impl Lifetimes {
+    /// The longest of them: what was made longer ago has ended.
+    pub fn longest(&self) -> Duration {
+        self.node.max(self.admin)
+    }
+}
+
 impl Default for Lifetimes {
     fn default() -> Self {
         Self { node: DAY, admin: DAY.saturating_mul(365), renew_fraction: 1.0 / 3.0 }

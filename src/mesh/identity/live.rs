@@ -87,14 +87,24 @@ impl fmt::Debug for LiveIdentity {
 impl LiveIdentity {
     /// Starts from what is on disk. `clock` judges certificates from now on.
     pub fn new(identity: &Identity, revocations: Revocations, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        Self::of(identity.name(), identity.node(), identity.bundle().clone(), revocations, clock)
+    }
+
+    /// The same from values that are on no disk.
+    pub fn of(
+        name: &NodeId,
+        credential: &Credential,
+        bundle: Bundle,
+        revocations: Revocations,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         let provider = Arc::new(ring::default_provider());
-        let (as_server, as_client, own) = keys(identity.node(), &provider)?;
-        let (roots, clients) = believed(identity.bundle(), &provider)?;
-        let bundle = identity.bundle().clone();
+        let (as_server, as_client, own) = keys(credential, &provider)?;
+        let (roots, clients) = believed(&bundle, &provider)?;
         let state = State { as_server, as_client, own, bundle, roots, clients, revocations: Arc::new(revocations) };
         let state = RwLock::new(Arc::new(state));
         let changes = watch::Sender::new(0);
-        let shared = Shared { name: identity.name().clone(), clock, provider, state, changes };
+        let shared = Shared { name: name.clone(), clock, provider, state, changes };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -187,12 +197,12 @@ impl State {
     /// The node that a certificate names, unless it is refused.
     pub fn peer(&self, der: &[u8]) -> Result<PeerName, Refused> {
         let certificate = inspect::certificate_of(der).map_err(Refused::Unreadable)?;
-        let node = certificate.node().ok_or(Refused::NotANode)?;
-        let peer = PeerName { node, issued: certificate.issued, ends: certificate.not_after };
+        let holder = certificate.holder().ok_or(Refused::NotANode)?;
+        let peer = PeerName { node: holder, issued: certificate.issued, ends: certificate.not_after };
         if self.revocations.refuse_peer(&peer) && !mutant("ignore-revocation") {
             return Err(Refused::Revoked(peer.node));
         }
-        Ok(peer)
+        certificate.node().map(|_| peer).ok_or(Refused::NotANode)
     }
 }
 

@@ -158,10 +158,10 @@ pub enum TokenFault {
     #[error("has expired")]
     Expired,
     /// It has been used as often as it may.
-    #[error("has been used as often as it may")]
+    #[error("has been used up")]
     Spent,
     /// There is none like it, or its secret is wrong.
-    #[error("is unknown, or its secret is wrong")]
+    #[error("is not valid for this cluster")]
     Unknown,
 }
 

@@ -176,17 +176,21 @@ impl Channel for QuicChannel {
 }
 
 fn duplex((send, receive): (quinn::SendStream, quinn::RecvStream)) -> Duplex {
-    Duplex { send: Box::new(Sending { stream: send }), receive: Box::new(Receiving { stream: receive }) }
+    Duplex { send: Box::new(Sending { stream: send, ended: false }), receive: Box::new(Receiving { stream: receive }) }
 }
 
 struct Sending {
     stream: quinn::SendStream,
+    /// Ended in order: a reset would throw away what has not arrived yet.
+    ended: bool,
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        // By itself a dropped stream would end in order, and half a message look whole. Nothing where it has ended.
-        let _ = self.stream.reset(ABANDONED);
+        // By itself a dropped stream would end in order, and half a message look whole.
+        if !self.ended {
+            let _ = self.stream.reset(ABANDONED);
+        }
     }
 }
 
@@ -207,7 +211,9 @@ impl AsyncWrite for Sending {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.ended |= matches!(shut, Poll::Ready(Ok(())));
+        shut
     }
 }
 

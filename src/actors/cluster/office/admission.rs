@@ -11,15 +11,13 @@ use crate::actors::cluster::ledger::Entries;
 use crate::kube::resource::id;
 use crate::kube::status::Status;
 use crate::mesh::identity::token::{self, TokenError, TokenRecord};
-use crate::mesh::identity::{NodeRequest, is_node_name};
+use crate::mesh::identity::{ADMINS_GROUP, NodeRequest, admin_of, is_node_name};
 use crate::mesh::join::{Admission, JOIN_PROTOCOL, JoinRefusal, JoinRequest, MAX_PEERS, TokenFault, decode};
 use crate::mesh::member::Life;
 use crate::model::{Cidr, NodeId};
 use crate::plan::cidr::next_pod_cidr;
 use crate::plan::joining::{self, Registered};
 
-/// How long an administrator's certificate of a joined node is good for.
-const ADMIN_LIFETIME: Duration = Duration::from_hours(24 * 365);
 
 /// What was signed for a node.
 struct Signed {
@@ -113,8 +111,8 @@ impl Office {
         let admin_chain_pem = if request.admin_csr_pem.is_empty() {
             String::new()
         } else {
-            use crate::mesh::identity::{ADMIN, ADMINS_GROUP};
-            let admin = authority.sign_client(&request.admin_csr_pem, ADMIN, ADMINS_GROUP, ADMIN_LIFETIME, now);
+            let user = admin_of(&request.name);
+            let admin = authority.sign_client(&request.admin_csr_pem, &user, ADMINS_GROUP, lifetimes.admin, now);
             admin.map_err(malformed)?
         };
         Ok(Signed { node_chain_pem: node.map_err(malformed)?, admin_chain_pem })

@@ -14,8 +14,6 @@ use crate::model::NodeId;
 use crate::plan::Snapshot;
 use crate::plan::authority::{self, Action, Holding, Picture};
 
-/// How often the next step is looked for.
-pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Steps in one look: make, publish, sign, forget.
 const MAX_STEPS: usize = 8;
 /// Annotation of a Node: what it says of its certificate, see [`report`].
@@ -30,13 +28,14 @@ impl Office {
         Ok(Told::Done(format!("authorities, the one that signs first: {}", names.join(", "))))
     }
 
-    /// Takes every step that can be taken now.
+    /// Takes every step that can be taken now. Gives how long to wait before the next look, where that is soon.
     ///
     /// # Errors
     /// Where one could not be taken; the next look tries again.
-    pub async fn keep(&self) -> Result<(), Status> {
+    pub async fn keep(&self) -> Result<Option<Duration>, Status> {
         let _turn = self.turn.lock().await;
-        self.advance(false).await
+        self.advance(false).await?;
+        self.see_off().await
     }
 
     async fn advance(&self, mut asked: bool) -> Result<(), Status> {

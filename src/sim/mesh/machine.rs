@@ -1,0 +1,131 @@
+//! One life of a process on a simulated machine: a runtime of its own, so that it can be killed, stopped and starved
+//! with everything in it, whatever its tasks are.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use super::time::{At, NodeClock};
+
+/// A process.
+pub struct Machine {
+    runtime: Option<Runtime>,
+    clock: Arc<NodeClock>,
+    /// Where its time stands; behind the others' while it is stopped or starved.
+    stands: At,
+}
+
+impl Machine {
+    /// Starts a process at the run's time `at`; `seed` decides its choices.
+    pub fn start(seed: u64, clock: Arc<NodeClock>, at: At) -> std::io::Result<Self> {
+        let runtime = runtime(seed)?;
+        runtime.block_on(async { clock.begin(at) });
+        Ok(Self { runtime: Some(runtime), clock, stands: at })
+    }
+
+    /// Starts work in it, which goes on when the machine is driven.
+    pub fn begin(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(work);
+        }
+    }
+
+    /// Does something as if in the process, without letting time pass.
+    pub fn inside<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _entered = self.runtime.as_ref().map(Runtime::enter);
+        act()
+    }
+
+    /// Lets the process run until the run's time `to`. What it has missed since it was last driven has passed at once,
+    /// as for a process that was stopped.
+    pub fn drive(&mut self, from: At, to: At) -> Result<(), String> {
+        let (Some(runtime), Some(then), Some(until)) =
+            (&self.runtime, self.clock.instant(from), self.clock.instant(to))
+        else {
+            return Ok(());
+        };
+        let missed = from.saturating_sub(self.stands);
+        self.stands = to;
+        let run = || {
+            runtime.block_on(async {
+                if !missed.is_zero() {
+                    let behind = then.saturating_duration_since(tokio::time::Instant::now());
+                    tokio::time::advance(behind).await;
+                }
+                tokio::time::sleep_until(until).await;
+            });
+        };
+        std::panic::catch_unwind(AssertUnwindSafe(run)).map_err(|_| "a task of the process panicked".to_owned())
+    }
+
+    /// Ends the process where it stands. Tell the network first, or its connections say goodbye.
+    pub fn kill(mut self) {
+        std::mem::drop(self.runtime.take());
+    }
+}
+
+#[cfg_attr(not(tokio_unstable), allow(unused_variables, reason = "without the flag a seed cannot be given"))]
+fn runtime(seed: u64) -> std::io::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    #[cfg(tokio_unstable)]
+    builder
+        .rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()))
+        .unhandled_panic(tokio::runtime::UnhandledPanic::ShutdownRuntime);
+    builder.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sim::mesh::time::Hand;
+
+    fn ticking() -> (Machine, Arc<NodeClock>, Arc<AtomicU32>) {
+        let clock = Arc::new(NodeClock::new(Hand::default(), 0, 0));
+        let machine = Machine::start(1, Arc::clone(&clock), At::ZERO).unwrap();
+        let ticks = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&ticks);
+        machine.begin(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        (machine, clock, ticks)
+    }
+
+    #[test]
+    fn a_machine_lives_only_as_far_as_it_is_driven() {
+        let (mut machine, _, ticks) = ticking();
+        machine.drive(At::ZERO, Duration::from_millis(105)).unwrap();
+        let first = ticks.load(Ordering::Relaxed);
+        assert!((9..=10).contains(&first), "{first}");
+        machine.drive(Duration::from_millis(105), Duration::from_millis(205)).unwrap();
+        let second = ticks.load(Ordering::Relaxed);
+        assert!((18..=20).contains(&second), "{second}");
+    }
+
+    #[test]
+    fn a_machine_that_was_stopped_finds_that_all_its_time_has_passed_at_once() {
+        let (mut machine, clock, ticks) = ticking();
+        machine.drive(At::ZERO, Duration::from_millis(50)).unwrap();
+        let before = ticks.load(Ordering::Relaxed);
+        machine.drive(Duration::from_secs(10), Duration::from_millis(10_050)).unwrap();
+        let after = ticks.load(Ordering::Relaxed);
+        assert!(after - before <= 7, "one overdue tick and those of 50 ms, not of ten seconds: {}", after - before);
+        let shown = machine.runtime.as_ref().unwrap().block_on(async { clock.global() });
+        assert!(shown >= Duration::from_millis(10_049), "{shown:?}");
+    }
+
+    #[test]
+    fn a_panic_in_a_task_is_told() {
+        let (mut machine, _, _) = ticking();
+        machine.begin(async { panic!("planted") });
+        assert!(machine.drive(At::ZERO, Duration::from_millis(5)).is_err());
+    }
+}
