@@ -1,7 +1,7 @@
 //! Tunnels: peers under virtual addresses, whose packets other nodes carry instead of the socket.
 //!
-//! A virtual address is one of `0.0.0.0/8`, which no host has (RFC 6890), given out by this endpoint to a tunnel while it
-//! is open; it means nothing to anybody else. Each tunnel has its own, so that whoever carries one has no part in
+//! A virtual address is one of `0.0.0.0/8`, which no host has (RFC 6890), given out by this endpoint to a tunnel while
+//! it is open; it means nothing to anybody else. Each tunnel has its own, so that whoever carries one has no part in
 //! another's connections.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -113,8 +113,8 @@ impl Tunnels {
         self.waker.wake();
     }
 
-    /// Gives packets from tunnels to QUIC, in at most half of the buffers so that the socket has its turn; their number.
-    /// Where there are none the task is woken once there are.
+    /// Gives packets from tunnels to QUIC, in at most half of the buffers so that the socket has its turn; their
+    /// number. Where there are none the task is woken once there are.
     pub fn take(&self, cx: &Context<'_>, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta], mapped: bool) -> usize {
         self.waker.register(cx.waker());
         let mut arrived = self.arrived.lock();

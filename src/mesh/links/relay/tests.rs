@@ -432,7 +432,7 @@ async fn a_relay_that_has_no_direct_way_itself_does_not_ask_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn much_goes_through_a_relay_whole_and_quickly() {
-    const BYTES: usize = 32 << 20;
+    const BYTES: usize = 8 << 20;
     let (a, b, c) = three().await;
     a.cut(&b);
     for (from, what) in [(&c, "direct"), (&a, "relayed")] {
