@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::model::NodeId;
@@ -28,6 +28,33 @@ pub trait Fabric: Send + Sync + 'static {
 
     /// Where this node listens.
     fn local(&self) -> SocketAddr;
+
+    /// Whether [`Fabric::tunnel`] may give one.
+    fn has_tunnels(&self) -> bool {
+        false
+    }
+
+    /// This node's end of a new tunnel through another node; `None` where the fabric has no tunnels, or where too many
+    /// are open.
+    fn tunnel(&self) -> Option<Box<dyn Tunnel>> {
+        None
+    }
+}
+
+/// One end of a tunnel: packets of connections with one peer, which another node carries. Whoever carries them can
+/// neither read nor forge them, because each end checks the other's certificate as on any connection. The connections
+/// through it are lost when it is dropped.
+#[async_trait]
+pub trait Tunnel: Send + Sync + 'static {
+    /// What to dial for a connection through it: an address that means something to this fabric only.
+    fn at(&self) -> SocketAddr;
+
+    /// Waits for packets to the peer and puts all that wait into `frames`, each after its length as a big-endian `u16`.
+    /// What does not fit its queue is dropped, as on any network. Cancel-safe.
+    async fn outgoing(&self, frames: &mut BytesMut);
+
+    /// Takes a packet that the peer has sent, or drops it.
+    fn incoming(&self, packet: &[u8]);
 }
 
 /// A connection to one peer.
@@ -41,6 +68,16 @@ pub trait Channel: Send + Sync + 'static {
 
     /// Smoothed round trip.
     fn round_trip(&self) -> Duration;
+
+    /// Whether another node carries its packets.
+    fn is_relayed(&self) -> bool {
+        false
+    }
+
+    /// Packets sent and received since it was made; both stay 0 where nobody counts.
+    fn packets(&self) -> (u64, u64) {
+        (0, 0)
+    }
 
     /// A new stream; waits where the peer allows no more streams now.
     async fn open(&self) -> Result<Duplex, Lost>;

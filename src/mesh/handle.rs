@@ -112,6 +112,7 @@ impl Mesh {
             fabric: parts.fabric,
             exports: parts.exports.clone(),
             directory: Box::new(directory(members.clone(), parts.peers.clone())),
+            view: members.clone(),
             rng: parts.world.entropy.fork(),
             settings,
         });

@@ -2,7 +2,8 @@
 //!
 //! Rooms: `dial` which connection is used, and how one is made; `link` a connection in use; `lane` this node's calls on
 //! it, `serve` the peer's; `queue`, `pipe`, `tasks` what both stand on; `datagrams` the membership's way out and in;
-//! `open` byte streams; `counters` what is counted.
+//! `open` byte streams; `relay` peers that cannot be dialled, `silence` those that answer no more; `counters`
+//! what is counted.
 
 pub mod counters;
 pub mod datagrams;
@@ -12,7 +13,9 @@ mod link;
 mod open;
 mod pipe;
 pub mod queue;
+pub mod relay;
 pub mod serve;
+mod silence;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -22,7 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use self::counters::Counters;
@@ -33,6 +36,7 @@ use self::tasks::Tasks;
 use super::address::{Class, Failure};
 use super::exports::Exports;
 use super::fabric::{Close, Fabric};
+use super::member::SharedView;
 use super::mutant::mutant;
 use super::wire::Frame;
 use crate::model::NodeId;
@@ -84,7 +88,9 @@ pub struct LinksParts {
     pub exports: Exports,
     /// Where peers are.
     pub directory: Directory,
-    /// For the jitter of back-offs.
+    /// The members, for relays: who may be one, whom it is worth to ask one for.
+    pub view: watch::Receiver<SharedView>,
+    /// For the jitter of back-offs, and the choice of relays.
     pub rng: Rng,
     /// Bounds and times.
     pub settings: Settings,
@@ -98,6 +104,11 @@ struct Inner {
     context: Arc<Context>,
     fabric: Arc<dyn Fabric>,
     directory: Directory,
+    view: watch::Receiver<SharedView>,
+    /// Tunnels that this node carries.
+    carrying: relay::Carrying,
+    /// Tunnels of others that end here.
+    arriving: relay::Carrying,
     rng: Mutex<Rng>,
     peers: Mutex<Peers>,
     refused: RwLock<Refused>,
@@ -121,13 +132,18 @@ impl Links {
             context: Arc::new(context),
             fabric: parts.fabric,
             directory: parts.directory,
+            view: parts.view,
+            carrying: relay::Carrying::default(),
+            arriving: relay::Carrying::default(),
             rng: Mutex::new(parts.rng),
             peers: Mutex::default(),
             refused: RwLock::new(Arc::new(|_| false)),
             stopped: AtomicBool::new(false),
             tasks: Tasks::new(),
         };
-        (Self(Arc::new(inner)), received)
+        let links = Self(Arc::new(inner));
+        relay::export(&links.0.context.exports, &links);
+        (links, received)
     }
 
     /// What is counted.
@@ -255,9 +271,14 @@ impl Links {
         }
     }
 
-    /// Ends connections to refused peers, forgets peers that nothing is known of any more.
+    /// Ends connections to refused peers, forgets peers that nothing is known of any more, looks for silent ones.
     fn sweep(&self) {
-        let ended = self.0.peers.lock().sweep(Instant::now(), |peer| self.is_refused(peer));
+        let now = Instant::now();
+        let ended = self.0.peers.lock().sweep(now, |peer| self.is_refused(peer));
+        let silent = self.0.peers.lock().silent(now);
+        for peer in silent.into_iter().filter(|peer| self.may_relay(peer)) {
+            self.0.tasks.spawn(self.clone().reroute(peer));
+        }
         for link in ended {
             link.end(Close::Refused);
         }

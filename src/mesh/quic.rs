@@ -2,7 +2,8 @@
 //!
 //! Rooms: `endpoint` the port and what it is allowed; `accept` what comes in, from the first packet to the protocol it
 //! asked for; `fabric` and `channel` connections between nodes; `socket` the UDP socket, which drops what cannot be
-//! QUIC; `admit` who may have a handshake under way; `transport` windows and timers; `counters` what was shed.
+//! QUIC; `admit` who may have a handshake under way; `transport` windows and timers; `tunnels`
+//! peers whose packets other nodes carry; `counters` what was shed.
 //!
 //! A packet from a stranger costs at most: nothing where it is no QUIC; a retry without state where many handshakes are
 //! unfinished; else one of [`Limits::handshakes`] slots for [`HANDSHAKE_TIMEOUT`], of which one address has only a part
@@ -18,6 +19,7 @@ mod endpoint;
 mod fabric;
 mod socket;
 mod transport;
+mod tunnels;
 
 #[cfg(test)]
 pub mod tests;

@@ -1,5 +1,6 @@
 //! Calls, watches and streams between nodes of one process, on virtual time.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
@@ -516,6 +517,7 @@ async fn datagrams_go_by_name_and_to_a_seed_of_unknown_name() {
         fabric: world.network.join(&id(name), at(name)),
         exports: Exports::default(),
         directory: Box::new(|node| vec![at(&node.0)]),
+        view: watch::channel(Arc::new(View { me: id(name), members: BTreeMap::new(), local_health: 0 })).1,
         rng: crate::world::entropy::Entropy::fork(&SeededEntropy::new(1)),
         settings: Settings::default(),
     };

@@ -117,6 +117,14 @@ pub struct Counters {
     pub turned_away: Counter,
     /// Dials that gave no connection.
     pub dial_failures: Counter,
+    /// Connections made through another node.
+    pub relayed: Counter,
+    /// Pairs of other nodes that this one has begun to carry between.
+    pub relays_carried: Counter,
+    /// Requests for that turned down, at the relay or at the far end.
+    pub relays_refused: Counter,
+    /// Bytes carried between others.
+    pub relayed_bytes: Counter,
 }
 
 impl Counters {

@@ -1,18 +1,22 @@
 //! Which connection to a peer is used, and how one is made.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::select_ok;
 use rand::Rng as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::Links;
 use super::link::Link;
+use super::relay::{RELAY_AFTER, REMEMBERED};
 use crate::mesh::fabric::{Channel, Close};
 use crate::model::NodeId;
 
@@ -27,6 +31,9 @@ pub const SIMULTANEOUS: Duration = Duration::from_secs(2);
 pub const MAX_PENDING_DATAGRAMS: usize = 16;
 /// Replaced connections to one peer that may still drain.
 const MAX_RETIRED: usize = 2;
+
+/// How long the dial of [`Links::direct`] may take: somebody waits behind a deadline of their own.
+const DIRECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a dial went: the link, or none.
 type Outcome = Option<Option<Arc<Link>>>;
@@ -45,6 +52,10 @@ struct Peer {
     /// Where the last dial failed; elsewhere there is nothing to wait for.
     failed_at: Vec<SocketAddr>,
     not_before: Option<Instant>,
+    /// Until then it is supposed to need a relay.
+    relayed_until: Option<Instant>,
+    /// Held by whoever dials it for [`Links::direct`].
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Peer {
@@ -73,6 +84,18 @@ impl Peers {
         self.0.iter().filter(|(_, peer)| peer.usable().is_some()).map(|(name, _)| name.clone()).collect()
     }
 
+    /// Whom there is a connection to without a relay.
+    pub fn direct(&self) -> BTreeSet<NodeId> {
+        let direct = |peer: &Peer| peer.usable().is_some_and(|link| !link.is_relayed());
+        self.0.iter().filter(|(_, peer)| direct(peer)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Those whose direct connection has gone silent.
+    pub fn silent(&self, now: Instant) -> Vec<NodeId> {
+        let direct = self.0.values().filter_map(Peer::usable).filter(|link| !link.is_relayed());
+        direct.filter(|link| link.turns_silent(now)).map(|link| link.peer.clone()).collect()
+    }
+
     pub fn take_all(&mut self) -> Vec<Arc<Link>> {
         std::mem::take(&mut self.0).into_values().flat_map(|peer| peer.retired.into_iter().chain(peer.link)).collect()
     }
@@ -89,7 +112,8 @@ impl Peers {
                 ended.extend(peer.retired.drain(..).chain(peer.link.take()));
             }
             let waits = peer.not_before.is_some_and(|not_before| not_before + BACKOFF_MAX > now);
-            peer.link.is_some() || !peer.retired.is_empty() || peer.dialling.is_some() || waits
+            let remembered = peer.relayed_until.is_some_and(|until| until > now);
+            peer.link.is_some() || !peer.retired.is_empty() || peer.dialling.is_some() || waits || remembered
         });
         ended
     }
@@ -154,7 +178,8 @@ impl Links {
         }
         let way = match &entry.dialling {
             Some(outcome) => Way::Dialling(outcome.subscribe()),
-            None if addresses.is_empty() || !entry.may_dial(&addresses, Instant::now()) => return Way::Nowhere,
+            None if !entry.may_dial(&addresses, Instant::now()) => return Way::Nowhere,
+            None if addresses.is_empty() && !self.may_relay(peer) => return Way::Nowhere,
             None => {
                 let (sender, receiver) = watch::channel(None);
                 entry.dialling = Some(sender);
@@ -173,18 +198,8 @@ impl Links {
     }
 
     async fn dial(self, peer: NodeId, addresses: Vec<SocketAddr>) {
-        let each = self.0.context.settings.dial_within / u32::try_from(addresses.len()).unwrap_or(1).max(1);
-        for at in &addresses {
-            match timeout(each, self.0.fabric.dial(&peer, *at)).await {
-                Ok(Ok(channel)) if *channel.peer() == peer => {
-                    if self.adopt(channel, true).is_some() {
-                        return;
-                    }
-                }
-                Ok(Ok(channel)) => channel.close(Close::Refused),
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "dial failed"),
-                Err(_) => tracing::debug!(%peer, %at, "dial took too long"),
-            }
+        if self.connect(&peer, &addresses).await.is_some() {
+            return;
         }
         self.counters().dial_failures.add_one();
         let jitter = self.0.rng.lock().random_range(0.5..1.0);
@@ -200,6 +215,67 @@ impl Links {
         }
     }
 
+    /// Dials directly, and through others too where that fails or takes long. The first that succeeds is used.
+    async fn connect(&self, peer: &NodeId, addresses: &[SocketAddr]) -> Option<Arc<Link>> {
+        let failed = CancellationToken::new();
+        let direct = async {
+            let link = self.dial_direct(peer, addresses).await;
+            failed.cancel();
+            link.ok_or(())
+        };
+        let relayed = async {
+            let _ = timeout(self.head_start(peer), failed.cancelled()).await;
+            self.dial_relayed(peer).await.ok_or(())
+        };
+        select_ok([direct.boxed(), relayed.boxed()]).await.ok().map(|(link, _)| link)
+    }
+
+    /// How long a direct dial is left alone.
+    fn head_start(&self, peer: &NodeId) -> Duration {
+        let until = self.0.peers.lock().0.get(peer).and_then(|peer| peer.relayed_until);
+        if until.is_some_and(|until| until > Instant::now()) { Duration::ZERO } else { RELAY_AFTER }
+    }
+
+    /// Dials one address after the other.
+    pub(super) async fn dial_direct(&self, peer: &NodeId, addresses: &[SocketAddr]) -> Option<Arc<Link>> {
+        let each = self.0.context.settings.dial_within / u32::try_from(addresses.len()).unwrap_or(1).max(1);
+        for at in addresses {
+            match timeout(each, self.0.fabric.dial(peer, *at)).await {
+                Ok(Ok(channel)) if channel.peer() == peer => {
+                    if let Some(link) = self.adopt(channel, true) {
+                        return Some(link);
+                    }
+                }
+                Ok(Ok(channel)) => channel.close(Close::Refused),
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "dial failed"),
+                Err(_) => tracing::debug!(%peer, %at, "dial took too long"),
+            }
+        }
+        None
+    }
+
+    /// A link to `peer` without a relay, dialled where there is no link at all; for what carries others.
+    pub(super) async fn direct(&self, peer: &NodeId) -> Option<Arc<Link>> {
+        if let Some(link) = self.present(peer) {
+            return (!link.is_relayed()).then_some(link);
+        }
+        let (turn, under_way) = {
+            let mut peers = self.0.peers.lock();
+            let entry = peers.0.entry(peer.clone()).or_default();
+            (entry.turn.clone(), entry.dialling.as_ref().map(watch::Sender::subscribe))
+        };
+        let _turn = turn.lock().await;
+        if let Some(mut under_way) = under_way {
+            let _ = under_way.wait_for(Option::is_some).await;
+        }
+        if let Some(link) = self.present(peer) {
+            return (!link.is_relayed()).then_some(link);
+        }
+        let addresses = (self.0.directory)(peer);
+        let link = timeout(DIRECT_WITHIN, self.dial_direct(peer, &addresses)).await.ok()??;
+        (!link.is_relayed()).then_some(link)
+    }
+
     /// Takes a connection into use. Gives the link to use from now on, which may be an earlier one; `None` where the
     /// peer is turned away.
     pub(super) fn adopt(&self, channel: Arc<dyn Channel>, dialled: bool) -> Option<Arc<Link>> {
@@ -213,6 +289,9 @@ impl Links {
         let link = Link::new(&self.0.context, channel, dialled);
         self.counters().opened.add_one();
         let (kept, ended) = self.place(&peer, link.clone());
+        if link.is_relayed() {
+            self.0.tasks.spawn(self.clone().straighten(link.clone()));
+        }
         if self.0.tasks.spawn(link.clone().run()).is_none() {
             link.end(Close::Stopping);
         }
@@ -246,12 +325,12 @@ impl Links {
         let old = entry.link.take().filter(|old| old.is_usable());
         let kept = match old {
             Some(old) if keeps_old(&old, &link, me < peer) => {
-                link.retire();
+                link.retire(&old);
                 entry.retired.push(link);
                 old
             }
             Some(old) => {
-                old.retire();
+                old.retire(&link);
                 entry.retired.push(old);
                 link
             }
@@ -260,6 +339,7 @@ impl Links {
         entry.link = Some(kept.clone());
         entry.failures = 0;
         entry.not_before = None;
+        entry.relayed_until = kept.is_relayed().then(|| Instant::now() + REMEMBERED);
         for datagram in entry.datagrams.drain(..) {
             let _ = kept.channel.send_datagram(datagram);
         }
@@ -272,8 +352,11 @@ impl Links {
 }
 
 /// Of two connections dialled at the same time both ends keep the one that the smaller name has dialled. A peer that
-/// dials though it has a connection no longer has it.
+/// dials though it has a connection no longer has it. A direct one replaces a relayed one.
 fn keeps_old(old: &Link, new: &Link, smaller: bool) -> bool {
     let simultaneous = new.born.saturating_duration_since(old.born) <= SIMULTANEOUS;
+    if old.is_relayed() != new.is_relayed() {
+        return simultaneous && new.is_relayed();
+    }
     simultaneous && old.dialled != new.dialled && old.dialled == smaller
 }

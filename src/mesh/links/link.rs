@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Settings;
 use super::counters::Counters;
 use super::lane::Lane;
+use super::silence::Silence;
 use super::tasks::Tasks;
 use crate::mesh::address::Class;
 use crate::mesh::exports::Exports;
@@ -25,6 +26,10 @@ const LOOKS: u32 = 4;
 const RETIRE_AFTER: Duration = Duration::from_secs(1);
 /// A connection that another has replaced ends after this time whatever goes on.
 const RETIRE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The same where the way has changed, from a direct one to a relay's or back: nobody should notice. One that no longer
+/// carries anything ends by itself.
+const PATIENT_LIMIT: Duration = Duration::from_mins(10);
 
 /// What all links of a node share.
 pub struct Context {
@@ -59,6 +64,8 @@ pub struct Link {
     over: AtomicBool,
     ended: CancellationToken,
     retired: CancellationToken,
+    patient: AtomicBool,
+    silence: Mutex<Silence>,
 }
 
 impl Link {
@@ -80,6 +87,8 @@ impl Link {
             over: AtomicBool::new(false),
             ended: CancellationToken::new(),
             retired: CancellationToken::new(),
+            patient: AtomicBool::new(false),
+            silence: Mutex::default(),
         })
     }
 
@@ -125,9 +134,29 @@ impl Link {
         Busy(self.clone())
     }
 
-    /// Another connection has taken its place: what goes on may end, for a while.
-    pub fn retire(&self) {
+    /// Waits until it has ended, or another has taken its place.
+    pub async fn is_done_with(&self) {
+        tokio::select! {
+            () = self.ended.cancelled() => {}
+            () = self.retired.cancelled() => {}
+        }
+    }
+
+    /// Another connection has taken its place: what goes on may end, for a while; for a long one where that connection
+    /// goes another way.
+    pub fn retire(&self, other: &Self) {
+        self.patient.store(self.is_relayed() != other.is_relayed(), Ordering::Relaxed);
         self.retired.cancel();
+    }
+
+    /// Whether it goes through another node.
+    pub fn is_relayed(&self) -> bool {
+        self.channel.is_relayed()
+    }
+
+    /// Whether the peer answers no more and that was not told of late. To be asked regularly.
+    pub fn turns_silent(&self, now: Instant) -> bool {
+        self.silence.lock().look(self.channel.packets(), now)
     }
 
     /// Ends the connection: every call on it is lost, every handler dropped.
@@ -149,7 +178,7 @@ impl Link {
         let _end = EndOnDrop(self.clone());
         let retired_at = async {
             self.retired.cancelled().await;
-            tokio::time::sleep(RETIRE_LIMIT).await;
+            tokio::time::sleep(if self.patient.load(Ordering::Relaxed) { PATIENT_LIMIT } else { RETIRE_LIMIT }).await;
         };
         tokio::select! {
             () = self.ended.cancelled() => {}

@@ -51,7 +51,8 @@ impl Links {
     }
 }
 
-async fn ask(
+/// Asks for a byte stream on a fresh stream of `link`.
+pub(super) async fn ask(
     link: &Arc<Link>,
     busy: Arc<Busy>,
     mut duplex: Duplex,

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::link::{Busy, Link};
 use super::pipe::{self, ReadError};
 use super::queue::{Full, Queue};
+use super::relay;
 use crate::mesh::address::{Class, Refusal};
 use crate::mesh::exports::Calls;
 use crate::mesh::fabric::{Close, Duplex};
@@ -109,6 +110,10 @@ async fn serve_bytes(
 ) -> std::io::Result<()> {
     let granted = match link.context.exports.streams(actor, version) {
         Err(refusal) => Err(refusal),
+        Ok(_) if relay::needs_direct(actor) && link.channel.is_relayed() => {
+            link.context.counters.relays_refused.add_one();
+            Err(Refusal::Forbidden("what is relayed itself is not carried on".to_owned()))
+        }
         Ok(streams) => match timeout(wait, streams.open(&link.peer, version, header)).await {
             Ok(granted) => granted,
             Err(_) => return Ok(()),

@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::code;
+use super::{code, tunnels};
 use crate::mesh::fabric::{Channel, Close, Duplex, Lost, ReceiveStream, SendStream};
 use crate::model::NodeId;
 
@@ -126,6 +126,15 @@ impl Channel for QuicChannel {
 
     fn round_trip(&self) -> Duration {
         self.connection.rtt()
+    }
+
+    fn is_relayed(&self) -> bool {
+        tunnels::virtual_address(self.connection.remote_address().ip()).is_some()
+    }
+
+    fn packets(&self) -> (u64, u64) {
+        let stats = self.connection.stats();
+        (stats.udp_tx.datagrams, stats.udp_rx.datagrams)
     }
 
     async fn open(&self) -> Result<Duplex, Lost> {

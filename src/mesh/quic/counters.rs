@@ -39,10 +39,12 @@ pub enum Event {
     JoinShed,
     /// A join exchange that broke its bounds: request too long, or not in time.
     JoinFailed,
+    /// A packet to or from a peer behind a tunnel that found no room, or no tunnel.
+    TunnelShed,
 }
 
 /// Every kind with its name as a metric's label.
-const KINDS: [(Event, &str); 17] = [
+const KINDS: [(Event, &str); 18] = [
     (Event::Malformed, "malformed"),
     (Event::ShortInitial, "short_initial"),
     (Event::HandshakeShed, "handshake_shed"),
@@ -60,6 +62,7 @@ const KINDS: [(Event, &str); 17] = [
     (Event::JoinAnswered, "join_answered"),
     (Event::JoinShed, "join_shed"),
     (Event::JoinFailed, "join_failed"),
+    (Event::TunnelShed, "tunnel_shed"),
 ];
 
 /// Counts since the endpoint was bound.

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use quinn::{ServerConfig, TokioRuntime};
+use quinn::{AsyncUdpSocket, Runtime as _, ServerConfig, TokioRuntime};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,7 @@ use super::channel::{QuicChannel, Registry};
 use super::counters::Counters;
 use super::fabric::QuicFabric;
 use super::socket::{self, Socket};
+use super::tunnels::Tunnels;
 use super::{Credentials, CredentialsError, accept, code, transport};
 use crate::mesh::join::{JoinDoor, Pace};
 
@@ -72,6 +73,7 @@ pub(super) struct Shared {
     pub quinn: quinn::Endpoint,
     pub credentials: Arc<dyn Credentials>,
     pub counters: Arc<Counters>,
+    pub tunnels: Arc<Tunnels>,
     pub dialling: RwLock<quinn::ClientConfig>,
     pub unfinished: Mutex<Unfinished>,
     pub peers: Arc<Semaphore>,
@@ -90,20 +92,33 @@ pub(super) struct Shared {
 impl Endpoint {
     /// Binds UDP at `address` (port 0 for any) for both roles. Call inside the runtime.
     pub fn bind(address: SocketAddr, credentials: Arc<dyn Credentials>, limits: Limits) -> Result<Self, BindError> {
-        let failed = |source| BindError::Socket { address, source };
+        let bound = socket::bind(address).and_then(|bound| TokioRuntime.wrap_udp_socket(bound));
+        Self::over(bound.map_err(|source| BindError::Socket { address, source })?, credentials, limits)
+    }
+
+    /// The same over a socket that somebody else has made.
+    pub(in crate::mesh) fn over(
+        socket: Arc<dyn AsyncUdpSocket>,
+        credentials: Arc<dyn Credentials>,
+        limits: Limits,
+    ) -> Result<Self, BindError> {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let address = socket.local_addr().map_err(|source| BindError::Socket { address: nowhere, source })?;
         let counters = Arc::new(Counters::default());
+        let tunnels = Arc::new(Tunnels::new(counters.clone()));
         let accepting = accepting(&*credentials).map_err(BindError::Credentials)?;
         let dialling = transport::client_config(&*credentials).map_err(BindError::Credentials)?;
-        let socket = socket::bind(address).and_then(|bound| Socket::wrap(bound, counters.clone())).map_err(failed)?;
+        let socket = Socket::over(socket, counters.clone(), tunnels.clone());
         let (config, server) = (transport::endpoint(), Some(accepting.clone()));
         let quinn = quinn::Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
-            .map_err(failed)?;
+            .map_err(|source| BindError::Socket { address, source })?;
         let (accepted, to_accept) = mpsc::channel(limits.waiting_peers.max(1));
         let (http3, http3_taker) = mpsc::channel(limits.waiting_http3.max(1));
         let shared = Shared {
             quinn,
             credentials,
             counters,
+            tunnels,
             dialling: RwLock::new(dialling),
             unfinished: Mutex::new(Unfinished::new(limits.handshakes)),
             peers: Arc::new(Semaphore::new(limits.peers)),
@@ -161,7 +176,8 @@ impl Endpoint {
     /// Moves to another socket, as where the node's address changes: connections that this node dialled migrate, those
     /// that it accepted are lost where the peer cannot follow.
     pub fn rebind(&self, socket: UdpSocket) -> io::Result<()> {
-        let socket = Socket::wrap(socket, self.shared.counters.clone())?;
+        let socket = TokioRuntime.wrap_udp_socket(socket)?;
+        let socket = Socket::over(socket, self.shared.counters.clone(), self.shared.tunnels.clone());
         self.shared.quinn.rebind_abstract(socket)
     }
 

@@ -9,8 +9,9 @@ use quinn::{ConnectError, Connection, ConnectionError};
 use super::channel::{self, QuicChannel};
 use super::counters::Event;
 use super::endpoint::Endpoint;
+use super::tunnels::QuicTunnel;
 use super::{ANY_NODE, DIAL_TIMEOUT, code};
-use crate::mesh::fabric::{Channel, Close, DialError, Fabric};
+use crate::mesh::fabric::{Channel, Close, DialError, Fabric, Tunnel};
 use crate::model::NodeId;
 
 /// The fabric of an [`Endpoint`]; the endpoint must run for anything to be accepted.
@@ -107,5 +108,15 @@ impl Fabric for QuicFabric {
 
     fn local(&self) -> SocketAddr {
         self.endpoint.local()
+    }
+
+    fn has_tunnels(&self) -> bool {
+        true
+    }
+
+    fn tunnel(&self) -> Option<Box<dyn Tunnel>> {
+        let shared = &self.endpoint.shared;
+        let tunnel = QuicTunnel::attach(&shared.tunnels, &shared.registry)?;
+        Some(Box::new(tunnel))
     }
 }

@@ -1,4 +1,5 @@
-//! The UDP socket below QUIC: drops and counts datagrams that cannot be QUIC before they cost anything.
+//! The UDP socket below QUIC: drops and counts datagrams that cannot be QUIC before they cost anything, and leads those
+//! of peers behind tunnels there.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -9,9 +10,10 @@ use std::task::{Context, Poll};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
+use quinn::{AsyncUdpSocket, UdpPoller};
 
 use super::counters::{Counters, Event};
+use super::tunnels::{Tunnels, virtual_address};
 
 /// Buffers asked of the system for each direction; it gives less where the process may not have so much.
 const SYSTEM_BUFFER: usize = 4 << 20;
@@ -44,12 +46,16 @@ pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 pub struct Socket {
     inner: Arc<dyn AsyncUdpSocket>,
     counters: Arc<Counters>,
+    tunnels: Arc<Tunnels>,
+    /// Whether QUIC knows addresses of IPv4 in their IPv6 form.
+    mapped: bool,
 }
 
 impl Socket {
-    /// Wraps a bound socket; call inside the runtime.
-    pub fn wrap(socket: UdpSocket, counters: Arc<Counters>) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self { inner: TokioRuntime.wrap_udp_socket(socket)?, counters }))
+    /// Wraps a socket; what is for peers behind tunnels goes there instead.
+    pub fn over(inner: Arc<dyn AsyncUdpSocket>, counters: Arc<Counters>, tunnels: Arc<Tunnels>) -> Arc<Self> {
+        let mapped = inner.local_addr().is_ok_and(|local| local.is_ipv6());
+        Arc::new(Self { inner, counters, tunnels, mapped })
     }
 
     /// Keeps the datagrams that may be QUIC, in front; their number.
@@ -60,7 +66,9 @@ impl Socket {
             // Several datagrams in one buffer come from one sender; QUIC looks at each of them by itself.
             let alone = found.len <= found.stride;
             let datagram = buf.get(..found.len).unwrap_or_default();
-            if alone && !self.may_be_quic(datagram) {
+            // Nobody out there has such an address: it would pass for the peer behind the tunnel.
+            let forged = virtual_address(found.addr.ip()).is_some();
+            if forged || (alone && !self.may_be_quic(datagram)) {
                 self.counters.add(Event::Malformed);
                 continue;
             }
@@ -98,7 +106,11 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.inner.try_send(transmit)
+        match virtual_address(transmit.destination.ip()) {
+            Some(peer) => self.tunnels.carry(peer, transmit.contents, transmit.segment_size),
+            None => return self.inner.try_send(transmit),
+        }
+        Ok(())
     }
 
     fn poll_recv(
@@ -107,11 +119,21 @@ impl AsyncUdpSocket for Socket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let tunnelled = self.tunnels.take(cx, bufs, meta, self.mapped);
+        let (Some(bufs), Some(meta)) = (bufs.get_mut(tunnelled..), meta.get_mut(tunnelled..)) else {
+            return Poll::Ready(Ok(tunnelled));
+        };
         for _ in 0..EMPTY_ROUNDS {
-            let received = std::task::ready!(self.inner.poll_recv(cx, bufs, meta))?;
+            let received = match self.inner.poll_recv(cx, bufs, meta) {
+                Poll::Ready(Ok(received)) => received,
+                // What is left of an error comes again with the next call.
+                _ if tunnelled > 0 => return Poll::Ready(Ok(tunnelled)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            };
             let kept = self.sift(bufs, meta.get_mut(..received).unwrap_or_default());
-            if kept > 0 {
-                return Poll::Ready(Ok(kept));
+            if tunnelled + kept > 0 {
+                return Poll::Ready(Ok(tunnelled + kept));
             }
         }
         cx.waker().wake_by_ref();
