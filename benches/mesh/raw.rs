@@ -10,7 +10,7 @@ use shoal::mesh::quic::Credentials;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::paper::Authority;
-use super::{BODY, IN_FLIGHT, Ping, RUN, report, report_bulk};
+use super::{BODY, HANDSHAKES, IN_FLIGHT, Ping, RUN, Used};
 
 const ALPN: &[u8] = b"bare";
 
@@ -51,7 +51,8 @@ pub async fn calls(authority: &Authority) {
     });
     for (what, in_flight) in [("bare quinn, one at a time", 1), ("bare quinn, 64 in flight", IN_FLIGHT)] {
         let ping = Ping { id: 1, body: vec![7; BODY].into() };
-        let (started, mut sent, mut samples) = (Instant::now(), std::collections::VecDeque::new(), Vec::new());
+        let (started, used) = (Instant::now(), Used::begin());
+        let (mut sent, mut samples) = (std::collections::VecDeque::new(), Vec::new());
         while started.elapsed() < RUN {
             while sent.len() < in_flight {
                 write.feed(encode(&ping)).await.expect("fed");
@@ -67,7 +68,7 @@ pub async fn calls(authority: &Authority) {
         for _ in sent {
             let _ = read.next().await;
         }
-        report(what, samples.len(), started.elapsed(), samples);
+        used.report(what, samples);
     }
     echo.abort();
 }
@@ -87,12 +88,41 @@ pub async fn bulk(authority: &Authority) {
         }
         (bytes, accepted)
     });
-    let (chunk, started) = (vec![7; 1 << 18], Instant::now());
+    let (chunk, started, used) = (vec![7; 1 << 18], Instant::now(), Used::begin());
     while started.elapsed() < RUN {
         send.write_all(&chunk).await.expect("written");
     }
     send.finish().expect("ended");
     let (bytes, _accepted) = reading.await.expect("read");
-    report_bulk("bare quinn, one stream", bytes, started.elapsed());
+    used.report_bulk("bare quinn, one stream", bytes);
     tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
+/// Handshakes with the same papers and QUIC's defaults.
+pub async fn handshakes(authority: &Authority) {
+    let (ends, _dialled, _accepted) = pair(authority).await;
+    let [here, there] = ends.try_into().expect("two ends");
+    let at = there.local_addr().expect("bound");
+    let accepting = tokio::spawn(async move {
+        while let Some(incoming) = there.accept().await {
+            tokio::spawn(async move { incoming.await.ok() });
+        }
+    });
+    let (started, used) = (Instant::now(), Used::begin());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..HANDSHAKES {
+        let here = here.clone();
+        tasks.spawn(async move {
+            let mut samples = Vec::new();
+            while started.elapsed() < RUN {
+                let before = Instant::now();
+                here.connect(at, "b").expect("a name").await.expect("a handshake");
+                samples.push(before.elapsed());
+            }
+            samples
+        });
+    }
+    let samples = tasks.join_all().await.concat();
+    used.report("bare quinn, handshakes, 32 at a time", samples);
+    accepting.abort();
 }
