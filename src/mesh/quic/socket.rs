@@ -12,6 +12,7 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
 
 use super::counters::{Counters, Event};
+use super::transport::MAX_SEGMENTS;
 
 /// Buffers asked of the system for each direction; it gives less where the process may not have so much.
 const SYSTEM_BUFFER: usize = 4 << 20;
@@ -123,7 +124,7 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.inner.max_transmit_segments()
+        self.inner.max_transmit_segments().min(MAX_SEGMENTS)
     }
 
     fn max_receive_segments(&self) -> usize {
