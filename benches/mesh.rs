@@ -3,6 +3,8 @@
 //!
 //! `cargo bench --bench mesh`. Bare quinn is one connection with its defaults and the same certificates.
 
+#[path = "mesh/heap.rs"]
+mod heap;
 #[path = "mesh/local.rs"]
 mod local;
 #[path = "mesh/paper.rs"]
@@ -32,7 +34,7 @@ use shoal::world::entropy::SystemEntropy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: heap::Counted = heap::Counted;
 
 /// How long each figure is measured.
 const RUN: Duration = Duration::from_secs(3);
@@ -41,7 +43,7 @@ const IN_FLIGHT: usize = 64;
 /// Bytes of a request and of its answer.
 const BODY: usize = 256;
 /// Connections whose memory is measured.
-const IDLE_PEERS: usize = 1_000;
+pub const IDLE_PEERS: usize = 1_000;
 /// Peers whose memory is measured, of which each is a mesh of its own in this process.
 const IDLE_MESHES: usize = 400;
 /// Local calls.
@@ -56,8 +58,11 @@ fn main() {
         let parts = std::env::var("BENCH_PARTS").unwrap_or_else(|_| "idle,local,calls,bulk,handshakes".into());
         let (authority, wanted) = (Authority::new(), |part| parts.split(',').any(|named| named == part));
         if wanted("idle") {
+            heap::count(true);
+            raw::idle(&authority).await;
             idle(&authority).await;
             idle_mesh(&authority).await;
+            heap::count(false);
         }
         if wanted("local") {
             local(&authority).await;
@@ -188,13 +193,13 @@ async fn idle(authority: &Authority) {
             kept.push((dialled.expect("dialled"), accepted.expect("accepted")));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        resident()
+        heap::held()
     };
-    // The first ones fill the allocator's pages.
+    // With the first ones tables grow that all share.
     let before = dial(200).await;
     let after = dial(IDLE_PEERS).await;
     let each = (after - before) as f64 / (2 * IDLE_PEERS) as f64;
-    println!("{:<44} {each:>12.0} bytes an end", "idle connection (resident memory)");
+    println!("{:<40} {each:>11.0} bytes an end", "idle connection");
 }
 
 /// Both ends of [`IDLE_PEERS`] links with their tasks and one called lane each: meshes of other names call one mesh, all
@@ -213,18 +218,18 @@ async fn idle_mesh(authority: &Authority) {
             clients.push(mesh(&endpoint, &name, vec![(Some(NodeId("hub".into())), at)]));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let before = resident();
+        let before = heap::held();
         for client in &clients {
             let to = Address::new(&NodeId("hub".into()), Echo::ACTOR);
             client.call::<Echo>(&to, Ping { id: 1, body: Bytes::new() }, RUN).await.expect("an answer");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        figures.push((resident() - before) as f64 / (2 * number) as f64);
+        figures.push((heap::held() - before) as f64 / (2 * number) as f64);
         kept.push(clients);
     }
     assert!(hub.links().connected().len() > IDLE_MESHES);
     let each = figures.last().copied().unwrap_or_default();
-    println!("{:<44} {each:>12.0} bytes an end", "idle peer, control stream open");
+    println!("{:<40} {each:>11.0} bytes an end", "idle peer, control stream open");
 }
 
 /// What a node's call to itself costs, beside the calls that it could be instead.
@@ -242,15 +247,8 @@ async fn local(authority: &Authority) {
     for (what, nanoseconds) in
         [("the handler alone", alone), ("mesh, local call", through), ("bare ractor call", ractor)]
     {
-        println!("{what:<44} {nanoseconds:>12.0} ns");
+        println!("{what:<40} {nanoseconds:>11.0} ns");
     }
-}
-
-/// Resident memory of this process in bytes.
-fn resident() -> usize {
-    let text = std::fs::read_to_string("/proc/self/statm").expect("procfs");
-    let pages: usize = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
-    pages * 4_096
 }
 
 #[derive(Clone, Serialize, Deserialize)]

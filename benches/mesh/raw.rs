@@ -10,7 +10,7 @@ use shoal::mesh::quic::Credentials;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::paper::Authority;
-use super::{BODY, HANDSHAKES, IN_FLIGHT, Ping, RUN, Used};
+use super::{BODY, HANDSHAKES, IDLE_PEERS, IN_FLIGHT, Ping, RUN, Used, heap};
 
 const ALPN: &[u8] = b"bare";
 
@@ -26,6 +26,25 @@ async fn pair(authority: &Authority) -> (Vec<quinn::Endpoint>, quinn::Connection
     let accepting = async { there.accept().await.expect("open").await.expect("a handshake") };
     let (dialled, accepted) = tokio::join!(here.connect(at, "b").expect("a name"), accepting);
     (vec![here, there], dialled.expect("a handshake"), accepted)
+}
+
+/// Memory of connections that do nothing.
+pub async fn idle(authority: &Authority) {
+    let (ends, _dialled, _accepted) = pair(authority).await;
+    let [here, there] = ends.try_into().expect("two ends");
+    let at = there.local_addr().expect("bound");
+    let (mut kept, mut held) = (Vec::with_capacity(2 * IDLE_PEERS + 400), Vec::new());
+    for number in [200, IDLE_PEERS] {
+        for _ in 0..number {
+            let accepting = async { there.accept().await.expect("open").await.expect("a handshake") };
+            let (dialled, accepted) = tokio::join!(here.connect(at, "b").expect("a name"), accepting);
+            kept.push((dialled.expect("a handshake"), accepted));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        held.push(heap::held());
+    }
+    let each = (held[1] - held[0]) as f64 / (2 * IDLE_PEERS) as f64;
+    println!("{:<40} {each:>11.0} bytes an end", "bare quinn, idle connection");
 }
 
 pub async fn calls(authority: &Authority) {
