@@ -10,7 +10,7 @@ use shoal::mesh::quic::Credentials;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use super::paper::Authority;
-use super::{BODY, IN_FLIGHT, Ping, RUN, report, report_bulk};
+use super::{BODY, HANDSHAKES, IDLE_PEERS, IN_FLIGHT, Ping, RUN, Used, heap};
 
 const ALPN: &[u8] = b"bare";
 
@@ -26,6 +26,25 @@ async fn pair(authority: &Authority) -> (Vec<quinn::Endpoint>, quinn::Connection
     let accepting = async { there.accept().await.expect("open").await.expect("a handshake") };
     let (dialled, accepted) = tokio::join!(here.connect(at, "b").expect("a name"), accepting);
     (vec![here, there], dialled.expect("a handshake"), accepted)
+}
+
+/// Memory of connections that do nothing.
+pub async fn idle(authority: &Authority) {
+    let (ends, _dialled, _accepted) = pair(authority).await;
+    let [here, there] = ends.try_into().expect("two ends");
+    let at = there.local_addr().expect("bound");
+    let (mut kept, mut held) = (Vec::with_capacity(2 * IDLE_PEERS + 400), Vec::new());
+    for number in [200, IDLE_PEERS] {
+        for _ in 0..number {
+            let accepting = async { there.accept().await.expect("open").await.expect("a handshake") };
+            let (dialled, accepted) = tokio::join!(here.connect(at, "b").expect("a name"), accepting);
+            kept.push((dialled.expect("a handshake"), accepted));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        held.push(heap::held());
+    }
+    let each = (held[1] - held[0]) as f64 / (2 * IDLE_PEERS) as f64;
+    println!("{:<40} {each:>11.0} bytes an end", "bare quinn, idle connection");
 }
 
 pub async fn calls(authority: &Authority) {
@@ -51,7 +70,8 @@ pub async fn calls(authority: &Authority) {
     });
     for (what, in_flight) in [("bare quinn, one at a time", 1), ("bare quinn, 64 in flight", IN_FLIGHT)] {
         let ping = Ping { id: 1, body: vec![7; BODY].into() };
-        let (started, mut sent, mut samples) = (Instant::now(), std::collections::VecDeque::new(), Vec::new());
+        let (started, used) = (Instant::now(), Used::begin());
+        let (mut sent, mut samples) = (std::collections::VecDeque::new(), Vec::new());
         while started.elapsed() < RUN {
             while sent.len() < in_flight {
                 write.feed(encode(&ping)).await.expect("fed");
@@ -67,7 +87,7 @@ pub async fn calls(authority: &Authority) {
         for _ in sent {
             let _ = read.next().await;
         }
-        report(what, samples.len(), started.elapsed(), samples);
+        used.report(what, samples);
     }
     echo.abort();
 }
@@ -87,12 +107,41 @@ pub async fn bulk(authority: &Authority) {
         }
         (bytes, accepted)
     });
-    let (chunk, started) = (vec![7; 1 << 18], Instant::now());
+    let (chunk, started, used) = (vec![7; 1 << 18], Instant::now(), Used::begin());
     while started.elapsed() < RUN {
         send.write_all(&chunk).await.expect("written");
     }
     send.finish().expect("ended");
     let (bytes, _accepted) = reading.await.expect("read");
-    report_bulk("bare quinn, one stream", bytes, started.elapsed());
+    used.report_bulk("bare quinn, one stream", bytes);
     tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
+/// Handshakes with the same papers and QUIC's defaults.
+pub async fn handshakes(authority: &Authority) {
+    let (ends, _dialled, _accepted) = pair(authority).await;
+    let [here, there] = ends.try_into().expect("two ends");
+    let at = there.local_addr().expect("bound");
+    let accepting = tokio::spawn(async move {
+        while let Some(incoming) = there.accept().await {
+            tokio::spawn(async move { incoming.await.ok() });
+        }
+    });
+    let (started, used) = (Instant::now(), Used::begin());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..HANDSHAKES {
+        let here = here.clone();
+        tasks.spawn(async move {
+            let mut samples = Vec::new();
+            while started.elapsed() < RUN {
+                let before = Instant::now();
+                here.connect(at, "b").expect("a name").await.expect("a handshake");
+                samples.push(before.elapsed());
+            }
+            samples
+        });
+    }
+    let samples = tasks.join_all().await.concat();
+    used.report("bare quinn, handshakes, 32 at a time", samples);
+    accepting.abort();
 }

@@ -37,7 +37,7 @@ pub use issue::{Authority, SignError, client_request, is_node_name, request};
 pub use keep::{Adoption, Identity};
 pub use kubeconfig::CONTEXT;
 pub use lifetime::{Lifetimes, renewal_due};
-pub use live::{LiveIdentity, PeerName, Refused};
+pub use live::{LiveIdentity, PeerName, Refused, provider};
 pub use pinned::{PinError, pinned_client_config};
 pub use renewal::{OwnAuthority, Renewal, Signer};
 pub use revocation::{MAX_REVOCATIONS, RevocationError, Revocations};

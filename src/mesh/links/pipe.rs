@@ -11,7 +11,7 @@ use crate::mesh::fabric::{ReceiveStream, SendStream};
 use crate::mesh::wire::{Decoder, Frame, FrameError, LENGTH_BYTES, MAX_HEADER_FRAME, max_frame};
 
 /// Least room offered to a read; what an idle stream keeps.
-const MIN_READ: usize = 2 << 10;
+const MIN_READ: usize = 512;
 /// Most room offered to a read, whatever a frame's length claims.
 const MAX_READ: usize = 256 << 10;
 

@@ -124,6 +124,7 @@ async fn peer(shared: &Arc<Shared>, connection: Connection) {
 }
 
 fn http3(shared: &Arc<Shared>, connection: Connection) {
+    transport::allow_many_streams(&connection);
     match shared.http3.try_send(connection) {
         Ok(()) => shared.counters.add(Event::Http3Accepted),
         Err(refused) => {

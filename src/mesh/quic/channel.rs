@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{code, tunnels};
+use super::{code, transport, tunnels};
 use crate::mesh::fabric::{Channel, Close, Duplex, Lost, ReceiveStream, SendStream};
 use crate::model::NodeId;
 
@@ -142,7 +142,9 @@ impl Channel for QuicChannel {
     }
 
     async fn accept(&self) -> Result<Duplex, Lost> {
-        self.connection.accept_bi().await.map(duplex).map_err(lost)
+        let (send, receive) = self.connection.accept_bi().await.map_err(lost)?;
+        transport::grow(&self.connection, receive.id().index());
+        Ok(duplex((send, receive)))
     }
 
     fn send_datagram(&self, datagram: Bytes) -> Result<(), Lost> {

@@ -13,6 +13,7 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 
 use super::counters::{Counters, Event};
+use super::transport::MAX_SEGMENTS;
 use super::tunnels::{Tunnels, virtual_address};
 
 /// Buffers asked of the system for each direction; it gives less where the process may not have so much.
@@ -145,7 +146,7 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.inner.max_transmit_segments()
+        self.inner.max_transmit_segments().min(MAX_SEGMENTS)
     }
 
     fn max_receive_segments(&self) -> usize {

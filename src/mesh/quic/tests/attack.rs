@@ -6,6 +6,7 @@ use rand::{RngCore, SeedableRng};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::mesh::quic::transport::FIRST_STREAMS;
 
 /// A good node, at another address than the attackers', gets a stream through.
 async fn serves_a_good_peer(authority: &Arc<Authority>, port: &Port) {
@@ -198,7 +199,7 @@ async fn a_peer_that_opens_every_stream_and_never_reads_holds_up_only_itself() {
         stream.send.write_all(b"x").await.unwrap();
         open.push(stream);
     }
-    assert_eq!(open.len(), 250, "the bound on streams");
+    assert_eq!(open.len(), FIRST_STREAMS as usize, "the bound on streams that nobody takes");
     // The victim answers on one of them as long as it may; the greedy one does not read.
     let mut answered = victim.accept().await.unwrap();
     let chunk = vec![0; 1 << 20];

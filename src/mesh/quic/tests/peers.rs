@@ -39,6 +39,60 @@ async fn two_nodes_know_each_other_and_exchange_streams_and_datagrams() {
 }
 
 #[tokio::test]
+async fn a_peer_may_open_many_streams_where_they_are_taken() {
+    let authority = Authority::new();
+    let (a, b) = (Port::start(&authority, "a"), Port::start(&authority, "b"));
+    let (dialled, accepted) = pair(&a, &b, "b").await;
+    let open = async {
+        let mut streams = Vec::new();
+        for _ in 0..250 {
+            let mut stream = dialled.open().await.unwrap();
+            stream.send.write_all(b"x").await.unwrap();
+            streams.push(stream);
+        }
+        streams
+    };
+    let take = async {
+        let mut streams = Vec::new();
+        while streams.len() < 250 {
+            streams.push(accepted.accept().await.unwrap());
+        }
+        streams
+    };
+    let all = async { tokio::join!(open, take) };
+    let (open, _taken) = tokio::time::timeout(PATIENCE, all).await.expect("all may be open at once");
+    assert!(tokio::time::timeout(Duration::from_millis(200), dialled.open()).await.is_err(), "and no more");
+    drop(open);
+}
+
+#[tokio::test]
+async fn packets_as_large_as_the_network_takes_are_not_lost() {
+    let authority = Authority::new();
+    let (a, b) = (Port::start(&authority, "a"), Port::start(&authority, "b"));
+    let (_dialled, accepted) = pair(&a, &b, "b").await;
+    let dialled = a.fabric.open().pop().unwrap();
+    let largest = async {
+        while dialled.stats().path.current_mtu < 8_000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, largest).await.expect("loopback takes jumbo frames");
+    let mut stream = dialled.open().await.unwrap();
+    let read = tokio::spawn(async move {
+        let mut all = Vec::new();
+        accepted.accept().await.unwrap().receive.read_to_end(&mut all).await.unwrap();
+        all.len()
+    });
+    let before = dialled.stats().path;
+    stream.send.write_all(&vec![7; 16 << 20]).await.unwrap();
+    stream.send.shutdown().await.unwrap();
+    assert_eq!(read.await.unwrap(), 16 << 20);
+    let after = dialled.stats().path;
+    let (lost, sent) = (after.lost_packets - before.lost_packets, after.sent_packets - before.sent_packets);
+    assert!(lost * 10 < sent, "{lost} of {sent} packets were lost");
+}
+
+#[tokio::test]
 async fn a_dial_ends_where_it_should_or_not_at_all() {
     let (authority, foreign) = (Authority::new(), Authority::new());
     let (a, b) = (Port::start(&authority, "a"), Port::start(&authority, "b"));
