@@ -338,6 +338,8 @@ pub enum Scenario {
     Node,
     /// Many nodes' meshes on a bad network
     Mesh,
+    /// Membership alone: many small clusters' worth of faults in a second
+    Gossip,
 }
 
 /// Flags of `shoal sim`.

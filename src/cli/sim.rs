@@ -6,10 +6,14 @@ use std::process::ExitCode;
 use super::arguments::{Scenario, SimFlags};
 use super::failure::Failure;
 use crate::mesh::mutant as mesh_mutant;
+use crate::sim::gossip;
 use crate::sim::mesh::run::{self as mesh, Options as MeshOptions};
 use crate::sim::run::{Options, Summary, run as simulate};
 use crate::store::mutant::MUTANTS;
 use crate::world::entropy::{Entropy, SystemEntropy};
+
+/// Lines of the trace of gossip that a failure prints.
+const GOSSIP_TAIL: usize = 40;
 
 /// Runs a seed; 0 where every invariant held.
 pub fn run(flags: &SimFlags) -> Result<ExitCode, Failure> {
@@ -21,13 +25,14 @@ pub fn run(flags: &SimFlags) -> Result<ExitCode, Failure> {
         }
         Scenario::Node => run_node(flags, seed),
         Scenario::Mesh => run_mesh(flags, seed),
+        Scenario::Gossip => run_gossip(flags, seed),
     }
 }
 
 fn list_mutants(scenario: Scenario) {
     let mutants = match scenario {
         Scenario::Node => &MUTANTS[..],
-        Scenario::Mesh => mesh_mutant::MUTANTS,
+        Scenario::Mesh | Scenario::Gossip => mesh_mutant::MUTANTS,
     };
     mutants.iter().for_each(|(name, _)| println!("{name}"));
 }
@@ -64,6 +69,24 @@ fn run_mesh(flags: &SimFlags, seed: u64) -> Result<ExitCode, Failure> {
         Err(breach) => {
             let size = flags.nodes.map(|nodes| format!(" --nodes {nodes}")).unwrap_or_default();
             Err(failure(seed, &breach.what, &breach.tail, &format!("--scenario mesh{size} --minutes {minutes}")))
+        }
+    }
+}
+
+/// The length of a run and its size are the seed's here.
+fn run_gossip(flags: &SimFlags, seed: u64) -> Result<ExitCode, Failure> {
+    let (outcome, trace) = gossip::run_and_trace(seed);
+    let tail: Vec<&str> = trace.lines().rev().take(GOSSIP_TAIL).collect();
+    let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+    keep(flags.trace.as_deref(), trace)?;
+    match outcome {
+        Ok(gossip::Report { nodes, faults, sightings }) => {
+            println!("seed {seed}: gossip of {nodes}, {faults} faults, {sightings} changes seen; all invariants hold");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(broken) => {
+            let what = format!("{}: {}", broken.invariant, broken.what);
+            Err(failure(seed, &what, &tail, "--scenario gossip"))
         }
     }
 }

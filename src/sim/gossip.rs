@@ -41,9 +41,19 @@ pub struct Violation {
 /// # Errors
 /// The first invariant that was broken.
 pub fn run(seed: u64) -> Result<Report, Violation> {
+    run_and_trace(seed).0
+}
+
+/// Like [`run`], with what every node saw, a line each.
+pub fn run_and_trace(seed: u64) -> (Result<Report, Violation>, String) {
     let (history, report) = plan::run(seed);
-    judge(seed, &history)?;
-    Ok(report)
+    let line = |seen: &history::Sighting| {
+        let (at, number) = (seen.at.as_secs_f64(), seen.number);
+        let sound = if seen.sound { ", and should know" } else { "" };
+        format!("{at:>12.6} {} sees {} {number:?} as {:?}{sound}\n", seen.by, seen.of, seen.life)
+    };
+    let trace = history.sightings.iter().map(line).collect();
+    (judge(seed, &history).map(|()| report), trace)
 }
 
 fn judge(seed: u64, history: &History) -> Result<(), Violation> {

@@ -228,9 +228,10 @@ impl Membership {
                 self.counts.suspected += 1;
                 self.update(now, id, incarnation, State::Suspect, true);
             }
-            Act::Dead { id, incarnation } => {
+            Act::Dead { id, incarnation, doubted } => {
                 self.counts.declared += 1;
-                self.update(now, id, incarnation, State::Down, true);
+                self.update(now, id, incarnation, State::Down, !doubted);
+                self.shared.lock().roster.doubt(id.slot, id.number, doubted);
                 // Should it live, it learns how it stands here.
                 self.send_record(id.slot, id.slot);
             }

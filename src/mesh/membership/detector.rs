@@ -30,8 +30,8 @@ pub(super) enum Act {
     Relay { check: u32, id: Id, incarnation: u16, suspected: bool, through: u32 },
     /// Tell everybody that it is suspect.
     Suspect { id: Id, incarnation: u16 },
-    /// Tell everybody that it is dead.
-    Dead { id: Id, incarnation: u16 },
+    /// It is dead: tell everybody, or only itself where it is `doubted`.
+    Dead { id: Id, incarnation: u16, doubted: bool },
 }
 
 struct Check {
@@ -185,7 +185,7 @@ impl Detector {
             suspected = true;
         }
         if suspected && self.is_over(silence, roster) {
-            acts.push(Act::Dead { id, incarnation });
+            acts.push(Act::Dead { id, incarnation, doubted: !self.is_sure(roster) });
             return false;
         }
         check.rounds += 1;
@@ -224,7 +224,16 @@ impl Detector {
     /// Whether this node hears at least half of those that it asked, itself among them.
     fn sees(&self, roster: &Roster) -> bool {
         // The dead say nothing, whoever declared them.
-        let counts = |slot| roster.get(slot).is_some_and(|record| record.standing.is_active());
+        self.hears_half_of(|slot| roster.get(slot).is_some_and(|record| record.standing.is_active()))
+    }
+
+    /// Like [`Detector::sees`], but those that nobody else holds for dead count as silent: a node that is cut off must
+    /// not come to trust itself by declaring one after the other.
+    fn is_sure(&self, roster: &Roster) -> bool {
+        self.hears_half_of(|slot| roster.get(slot).is_some_and(|record| record.standing.is_active() || record.doubted))
+    }
+
+    fn hears_half_of(&self, counts: impl Fn(u32) -> bool) -> bool {
         let (mut asked, mut heard) = (0, 0);
         for (_, answered) in self.sight.iter().filter(|(slot, _)| counts(*slot)) {
             asked += 1;

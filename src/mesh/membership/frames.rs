@@ -73,7 +73,15 @@ impl Membership {
             return false;
         }
         self.update(now, id, incarnation, State::Alive, true);
+        self.spoke(id);
         true
+    }
+
+    /// A member has spoken to this node, perhaps through another.
+    fn spoke(&mut self, id: Id) {
+        let mut shared = self.shared.lock();
+        let at = shared.now;
+        shared.roster.hear(id.slot, id.number, at);
     }
 
     fn answer(&mut self, now: Timestamp, from: Id, incarnation: u16, body: Body<'_>) {
@@ -108,7 +116,9 @@ impl Membership {
             Body::Relayed { check, target, number, incarnation } => {
                 let Some(slot) = self.known(Some(target)) else { return };
                 if self.shared.lock().is_credible(number) {
-                    self.update(now, Id { slot, number }, incarnation, State::Alive, true);
+                    let id = Id { slot, number };
+                    self.update(now, id, incarnation, State::Alive, true);
+                    self.spoke(id);
                     let shared = self.shared.lock();
                     self.detector.answered(check, slot, now, &shared.roster);
                 }
@@ -146,23 +156,28 @@ impl Membership {
             slot
         };
         let id = Id { slot, number: item.number };
-        let state = match item.standing {
-            Standing::Unheard => return false,
-            Standing::Alive => State::Alive,
-            Standing::Suspect => State::Suspect,
-            Standing::Down => State::Down,
-        };
+        let Some(told) = state(item.standing) else { return false };
         if slot == ME {
-            self.adopt_mine(now, id, item.incarnation, state);
+            self.adopt_mine(now, id, item.incarnation, told);
             return false;
         }
-        let mut news = self.learn(slot, item, spread);
-        let is_news = self.shared.lock().roster.supersedes(slot, item.number, item.incarnation, item.standing);
-        if is_news {
+        let learned = self.learn(slot, item, spread);
+        let standing = self.weighed(id, item.standing);
+        let is_news = self.shared.lock().roster.supersedes(slot, item.number, item.incarnation, standing);
+        if let Some(state) = state(standing).filter(|_| is_news) {
             self.update(now, id, item.incarnation, state, spread);
-            news = true;
         }
-        news
+        learned || is_news
+    }
+
+    /// How another's news of how a member stands are to be taken.
+    fn weighed(&mut self, id: Id, standing: Standing) -> Standing {
+        let mut shared = self.shared.lock();
+        if standing == Standing::Down {
+            shared.roster.doubt(id.slot, id.number, false);
+        }
+        let now = shared.now;
+        shared.roster.get(id.slot).map_or(standing, |record| record.weighed(id.number, standing, now))
     }
 
     fn learn(&mut self, slot: u32, item: &Item<'_>, spread: bool) -> bool {
@@ -198,5 +213,15 @@ impl Membership {
             // foca takes the next number and tells everybody.
             self.update(now, id, incarnation, State::Down, true);
         }
+    }
+}
+
+/// foca's word for how a member stands, where it has one.
+fn state(standing: Standing) -> Option<State> {
+    match standing {
+        Standing::Unheard => None,
+        Standing::Alive => Some(State::Alive),
+        Standing::Suspect => Some(State::Suspect),
+        Standing::Down => Some(State::Down),
     }
 }

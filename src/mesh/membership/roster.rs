@@ -72,9 +72,25 @@ pub(super) struct Record {
     pub since: Timestamp,
     pub incarnation: u16,
     pub standing: Standing,
+    /// When it last spoke to this node itself under its number, by this node's clock.
+    pub heard: Timestamp,
+    /// This node alone holds it for dead, and could be the one that is cut off: told to nobody but to the member.
+    pub doubted: bool,
 }
 
+/// A member that has spoken to this node within this is not believed to be dead because another says so: one that is
+/// dead has been silent for [`super::Settings::dead_after`], which is longer, when it is declared.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+
 impl Record {
+    /// How news that a member of this number stands so are to be taken at `now`: news of the death of one that speaks
+    /// are a suspicion, which it can refute; a goodbye is no news of a death.
+    pub(super) fn weighed(&self, number: u64, standing: Standing, now: Timestamp) -> Standing {
+        let left = self.current().is_some_and(|told| told.left);
+        let speaks = number == self.number && self.standing.is_active() && now.since(self.heard) < HEARD_WITHIN;
+        if standing == Standing::Down && speaks && !left { Standing::Suspect } else { standing }
+    }
+
     /// What it tells, where that is of its present generation.
     pub(super) fn current(&self) -> Option<&Arc<Told>> {
         self.told.as_ref().filter(|told| told.generation == generation_of(self.number))
@@ -91,6 +107,19 @@ impl Record {
         }
     }
 
+    fn unheard(name: NodeId) -> Self {
+        Self {
+            name,
+            number: 0,
+            told: None,
+            since: Timestamp(0),
+            incarnation: 0,
+            standing: Standing::Unheard,
+            heard: Timestamp(0),
+            doubted: false,
+        }
+    }
+
     pub(super) fn has_left(&self) -> bool {
         self.standing == Standing::Down && self.current().is_some_and(|told| told.left)
     }
@@ -99,7 +128,8 @@ impl Record {
     pub(super) fn digest(&self) -> u64 {
         let told = self.current().map_or(0, |told| told.version.wrapping_mul(2) + 1 + u64::from(told.left));
         let mut hash = 0xcbf2_9ce4_8422_2325;
-        let fields = [self.number, u64::from(self.incarnation), self.standing as u64, told];
+        let standing = self.standing as u64 + 8 * u64::from(self.doubted);
+        let fields = [self.number, u64::from(self.incarnation), standing, told];
         for byte in self.name.0.bytes().chain(fields.into_iter().flat_map(u64::to_le_bytes)) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
@@ -131,7 +161,7 @@ const RECENT: usize = 128;
 impl Roster {
     pub(super) fn new(me: NodeId, number: u64, told: Told, now: Timestamp) -> Self {
         let me =
-            Record { name: me, number, told: Some(told.into()), since: now, incarnation: 0, standing: Standing::Alive };
+            Record { number, told: Some(told.into()), since: now, standing: Standing::Alive, ..Record::unheard(me) };
         Self { records: vec![me], sorted: vec![ME], free: Vec::new(), active: 0, down: 0, recent: vec![ME; RECENT] }
     }
 
@@ -193,14 +223,7 @@ impl Roster {
         if self.sorted.len() >= MAX_MEMBERS || !is_name(name) {
             return Err(Refused);
         }
-        let record = Record {
-            name: NodeId(owned()),
-            number: 0,
-            told: None,
-            since: Timestamp(0),
-            incarnation: 0,
-            standing: Standing::Unheard,
-        };
+        let record = Record::unheard(NodeId(owned()));
         let slot = if let Some(slot) = self.free.pop() {
             if let Some(place) = self.get_mut(slot) {
                 *place = record;
@@ -257,12 +280,31 @@ impl Roster {
         }
         if was != standing || number != known.number {
             known.since = now;
+            known.doubted = false;
+        }
+        if number != known.number {
+            known.heard = Timestamp(0);
         }
         (known.number, known.incarnation, known.standing) = (number, incarnation, standing);
         self.active = (self.active + usize::from(standing.is_active())).saturating_sub(usize::from(was.is_active()));
         let down = |standing| usize::from(standing == Standing::Down);
         self.down = (self.down + down(standing)).saturating_sub(down(was));
         true
+    }
+
+    /// A member has spoken to this node.
+    pub(super) fn hear(&mut self, slot: u32, number: u64, now: Timestamp) {
+        if let Some(record) = self.get_mut(slot).filter(|record| record.number == number) {
+            record.heard = now;
+        }
+    }
+
+    /// This node alone holds a member for dead, or another does so as well.
+    pub(super) fn doubt(&mut self, slot: u32, number: u64, doubted: bool) {
+        let down = |record: &&mut Record| record.number == number && record.standing == Standing::Down;
+        if let Some(record) = self.get_mut(slot).filter(down) {
+            record.doubted = doubted;
+        }
     }
 
     /// Keeps what a member tells, where it is news.

@@ -64,6 +64,16 @@ impl Shared {
         number < number_of(u64::try_from(latest).unwrap_or(0))
     }
 
+    /// How another's news of a member's state are to be taken.
+    fn weighed(&mut self, id: Id, state: State) -> State {
+        if state != State::Down || id.slot == self.sender {
+            return state;
+        }
+        self.roster.doubt(id.slot, id.number, false);
+        let weighed = self.roster.get(id.slot).map(|record| record.weighed(id.number, Standing::Down, self.now));
+        if weighed == Some(Standing::Suspect) { State::Suspect } else { state }
+    }
+
     fn note(&mut self, member: &Member<Id>) {
         let Id { slot, number } = *member.id();
         let now = self.now;
@@ -114,6 +124,8 @@ impl Codec<Id> for Wire {
         if src.slot != shared.sender || bytes.remaining() < 3 {
             return Err(Malformed);
         }
+        let now = shared.now;
+        shared.roster.hear(src.slot, src.number, now);
         let src_incarnation = bytes.get_u16();
         let message = match bytes.get_u8() {
             0 => Message::Gossip,
@@ -152,7 +164,7 @@ impl Codec<Id> for Wire {
         if id.slot == ME {
             return Ok(shared.about_me(id, incarnation, state));
         }
-        Ok(Member::new(id, incarnation, state))
+        Ok(Member::new(id, incarnation, shared.weighed(id, state)))
     }
 }
 

@@ -227,7 +227,8 @@ fn differences(roster: &Roster, stamp: (u64, u16), (cursor, end): (&str, &str), 
     let mut last = "";
     let stretch = roster.after(cursor).take_while(|record| end.is_empty() || &*record.name.0 <= end);
     for record in stretch {
-        if record.standing == Standing::Unheard || digests.binary_search(&record.digest()).is_ok() {
+        // Of a death that this node alone believes in it tells only the member, see `send_record`.
+        if record.standing == Standing::Unheard || record.doubted || digests.binary_search(&record.digest()).is_ok() {
             continue;
         }
         if !writer.add(record) {

@@ -128,6 +128,47 @@ fn one_of_five_that_is_cut_off_does_not_declare_the_rest() {
 }
 
 #[test]
+fn one_of_nine_that_was_cut_off_for_long_has_nobody_declared_dead_when_it_is_back() {
+    for seed in 0..10 {
+        let mut world = joined(9, Weather { jitter: Duration::from_millis(seed), ..Weather::default() });
+        world.run_for(Duration::from_millis(61 * seed));
+        for other in 1..9 {
+            world.cuts.extend([(0, other), (other, 0)]);
+        }
+        world.run_for(Duration::from_secs(20));
+        assert_eq!(lives(&world, 0)[1..], [Life::Dead; 8]);
+        world.cuts.clear();
+        for _ in 0..2_000 {
+            world.run_for(Duration::from_millis(5));
+            for by in 1..9 {
+                assert!(!lives(&world, by)[1..].contains(&Life::Dead), "seed {seed}, seen by {by}");
+            }
+        }
+        for by in 0..9 {
+            assert_eq!(lives(&world, by), [Life::Alive; 9], "seed {seed}, seen by {by}");
+        }
+    }
+}
+
+#[test]
+fn two_whose_others_have_really_died_say_so_to_a_newcomer() {
+    let mut world = joined(5, Weather::default());
+    for node in 2..5 {
+        world.kill(node);
+    }
+    world.run_for(Duration::from_secs(40));
+    assert_eq!(lives(&world, 0)[2..], [Life::Dead; 3]);
+    let newcomer = world.place();
+    world.start(newcomer, &[], &[0]);
+    world.run_for(Duration::from_secs(5));
+    for by in [0, 1, newcomer] {
+        let view = world.view(by).expect("it runs");
+        let living: Vec<_> = view.reachable().map(|member| member.node.clone()).collect();
+        assert_eq!(living, [name(0), name(1), name(newcomer)], "seen by {by}");
+    }
+}
+
+#[test]
 fn figures_of_a_small_cluster_are_within_their_bounds() {
     let mut world = measure::acquainted(30, 1, Weather::default());
     let (mean, most) = measure::background(&mut world, Duration::from_secs(10));

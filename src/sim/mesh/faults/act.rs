@@ -19,7 +19,11 @@ impl Storm {
         let last = self.nodes.saturating_sub(1);
         match self.rng.random_range(0..100) {
             // Every run has these two, where the cluster is large enough.
-            _ if self.strikes == 3 && last >= CERTIFIERS => self.set_clock(fleet, last),
+            _ if self.strikes == 3 && last >= CERTIFIERS => {
+                // So far ahead that every certificate is over.
+                let ahead = self.rng.random_range(150..300) * 1_000_000;
+                self.set_clock_wrong(fleet, last, ahead);
+            }
             _ if self.strikes >= 5 && self.revoked.is_none() && last > CERTIFIERS => self.revoke(fleet, last),
             0..18 => self.weather(fleet),
             18..28 => self.cut(fleet, &[(victim, other)], 20_000, "one way"),
@@ -123,21 +127,23 @@ impl Storm {
 
     /// Mostly within the bound; beyond it only for a node that signs nothing, so that only it may suffer.
     fn set_clock(&mut self, fleet: &mut Fleet, victim: Slot) {
-        let at = fleet.hand.at();
-        let Some(site) = fleet.sites.get(victim) else { return };
+        if victim >= CERTIFIERS && self.rng.random_bool(0.7) {
+            let offset_us = self.rng.random_range(-300..300) * 1_000_000;
+            return self.set_clock_wrong(fleet, victim, offset_us);
+        }
         let bound = i64::try_from(CLOCK_BOUND.as_micros()).unwrap_or(0);
-        let offset_us = if victim >= CERTIFIERS && self.rng.random_bool(0.7) {
-            fleet.shared.history.lock().troubles.push((victim, Trouble::WrongClock, Span::open(at)));
-            let until = at + self.some(5_000, 30_000);
-            self.later(until, Later::SetClock(victim));
-            self.rng.random_range(-300..300) * 1_000_000
-        } else {
-            self.rng.random_range(-bound..=bound)
-        };
-        site.clock.set_offset(offset_us);
-        fleet.shared.trace.note(format!("the clock of {} is set off by {offset_us} us", site.name));
-        if offset_us.abs() > bound && site.is_up() {
-            // It must find its peers again while everything looks too old or too young to it.
+        set_clock_off(fleet, victim, self.rng.random_range(-bound..=bound));
+    }
+
+    /// For a while, and the process starts anew with it: it must find its peers again while everything looks too old
+    /// or too young to it.
+    fn set_clock_wrong(&mut self, fleet: &mut Fleet, victim: Slot, offset_us: i64) {
+        let at = fleet.hand.at();
+        fleet.shared.history.lock().troubles.push((victim, Trouble::WrongClock, Span::open(at)));
+        let until = at + self.some(5_000, 30_000);
+        self.later(until, Later::SetClock(victim));
+        set_clock_off(fleet, victim, offset_us);
+        if fleet.sites.get(victim).is_some_and(crate::sim::mesh::fleet::Site::is_up) {
             fleet.crash(victim);
             self.later(at + Duration::from_millis(300), Later::Start { slot: victim, moves: false });
         }
@@ -172,4 +178,10 @@ impl Storm {
             self.later(told, Later::Tell { slot, revoked: victim });
         }
     }
+}
+
+fn set_clock_off(fleet: &Fleet, victim: Slot, offset_us: i64) {
+    let Some(site) = fleet.sites.get(victim) else { return };
+    site.clock.set_offset(offset_us);
+    fleet.shared.trace.note(format!("the clock of {} is set off by {offset_us} us", site.name));
 }

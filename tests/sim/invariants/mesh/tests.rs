@@ -294,6 +294,10 @@ fn views_that_differ_at_the_end_are_found() {
     assert_eq!(broken(blind), ["INV-M13"]);
     let stale = |history: &mut History| history.end.up.get_mut(&node(1)).unwrap().1 = 2;
     assert_eq!(broken(stale), ["INV-M13"]);
+    let suspected = |history: &mut History| {
+        history.end.views.get_mut(&node(0)).unwrap().get_mut(&node(1)).unwrap().life = Liveness::Suspect;
+    };
+    assert_eq!(broken(suspected), ["INV-M13"]);
     let revoked = |history: &mut History| {
         history.revoked.insert(node(1), at(20));
         history.end.views.values_mut().for_each(|view| {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::Invariant;
+use crate::mesh::member::Life;
 use crate::model::NodeId;
 use crate::sim::mesh::history::{History, Seen};
 
 pub const INVARIANT: Invariant = Invariant {
     id: "INV-M13 views-converge",
-    meaning: "A while after healing every node sees exactly the nodes that run, each with its generation and the newest \
-              of what it tells.",
+    meaning: "A while after healing every node sees exactly the nodes that run, none under suspicion, each with its \
+              generation and the newest of what it tells.",
     check,
 };
 
@@ -30,6 +31,9 @@ fn check(history: &History) -> Result<(), String> {
             view.iter().map(|(other, seen)| (other, (seen.generation, seen.version))).collect();
         if seen != expected {
             return Err(format!("{node} sees {}; there are {}", told(&seen), told(&expected)));
+        }
+        if let Some((other, seen)) = view.iter().find(|(_, seen)| seen.life != Life::Alive) {
+            return Err(format!("{node} still sees {other} as {seen:?}"));
         }
     }
     Ok(())
