@@ -103,10 +103,7 @@ impl Node {
     ///
     /// # Errors
     /// Where a child cannot be started even once.
-    pub async fn assemble(
-        parts: NodeParts,
-        more: impl FnOnce(&Core) -> Vec<Child> + Send,
-    ) -> Result<Self, SpawnErr> {
+    pub async fn assemble(parts: NodeParts, more: impl FnOnce(&Core) -> Vec<Child> + Send) -> Result<Self, SpawnErr> {
         let registry =
             Registry::new(parts.store.clone(), parts.world.clone(), admission::standard(parts.services.clone()));
         let mirror = Arc::new(Mirror::default());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use cluster::{JoinFlags, LeaveFlags, MembersFlags, AuthorityFlags, TokenFlags};
+use cluster::{AuthorityFlags, JoinFlags, LeaveFlags, MembersFlags, TokenFlags};
 
 /// A container orchestrator with the Kubernetes API, in one binary.
 #[derive(Debug, Parser)]

@@ -16,7 +16,7 @@ mod tests;
 
 pub use exchange::{EXCHANGE_TIMEOUT, Error, JoinDoor, MAX_ANSWER, MAX_REQUEST, ServeError, Shut, ask, serve};
 pub use message::{
-    Admission, Capacity, DecodeError, JOIN_PROTOCOL, JoinAnswer, JoinRefusal, JoinRequest, MAX_PEERS, Network, TokenFault,
-    decode, encode,
+    Admission, Capacity, DecodeError, JOIN_PROTOCOL, JoinAnswer, JoinRefusal, JoinRequest, MAX_PEERS, Network,
+    TokenFault, decode, encode,
 };
 pub use pace::Pace;

@@ -42,7 +42,9 @@ impl Collector for Counts {
         let view = self.mesh.view().borrow().clone();
         let help = "Members as this node sees them, by life";
         let mut members = encoder.encode_descriptor("shoal_mesh_members", help, None, MetricType::Gauge)?;
-        for (life, name) in [(Life::Alive, "alive"), (Life::Suspect, "suspect"), (Life::Dead, "dead"), (Life::Left, "left")] {
+        for (life, name) in
+            [(Life::Alive, "alive"), (Life::Suspect, "suspect"), (Life::Dead, "dead"), (Life::Left, "left")]
+        {
             let count = view.members.values().filter(|member| member.life == life).count();
             let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
             gauge.encode(members.encode_family(&[("life", name)])?)?;

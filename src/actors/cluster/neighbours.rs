@@ -71,7 +71,8 @@ fn peers(me: &str, view: &View, snapshot: &Snapshot) -> Result<Vec<PeerRoute>, D
     let mut ranges = BTreeMap::new();
     for object in snapshot.list(id::NODES, None) {
         let node = object.view::<Node>()?;
-        let range = node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref()).and_then(|text| text.parse::<Cidr>().ok());
+        let range =
+            node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_deref()).and_then(|text| text.parse::<Cidr>().ok());
         ranges.extend(range.map(|range| (object.key.name.to_string(), range)));
     }
     let route = |(node, member): (&crate::model::NodeId, &crate::mesh::member::Member)| {

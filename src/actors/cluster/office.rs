@@ -120,12 +120,8 @@ impl Office {
             return Err(Refusal::Forbidden(format!("{from} may not have a certificate of {}", request.name)));
         }
         let subject = self.subject(request);
-        let signed = self.authority()?.sign_node(
-            &request.csr_pem,
-            &subject,
-            self.terms.lifetimes.node,
-            self.world.clock.now(),
-        );
+        let signed =
+            self.authority()?.sign_node(&request.csr_pem, &subject, self.terms.lifetimes.node, self.world.clock.now());
         let chain_pem = signed.map_err(|error| Refusal::Failed(error.to_string()))?;
         Ok(Told::Renewed { chain_pem, authorities_pem: self.live.bundle().pem() })
     }

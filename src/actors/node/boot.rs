@@ -54,7 +54,9 @@ pub enum Error {
     #[error("this node did not join the cluster")]
     Join(#[from] joining::Error),
     /// The data belongs to another name.
-    #[error("the data directory is that of node {was:?}, not of {is:?}: a node keeps its name; use another directory for another node")]
+    #[error(
+        "the data directory is that of node {was:?}, not of {is:?}: a node keeps its name; use another directory for another node"
+    )]
     Renamed {
         /// The name of the data.
         was: String,
@@ -62,7 +64,9 @@ pub enum Error {
         is: String,
     },
     /// A place without keys.
-    #[error("this node is a member of a cluster, but its keys are not in {directory}: restore them, or remove the data directory and join again")]
+    #[error(
+        "this node is a member of a cluster, but its keys are not in {directory}: restore them, or remove the data directory and join again"
+    )]
     NoKeys {
         /// Where they should be.
         directory: String,

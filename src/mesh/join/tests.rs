@@ -12,10 +12,10 @@ use rand::SeedableRng as _;
 
 use super::*;
 use crate::mesh::identity::{Fingerprint, JoinToken};
-use crate::world::entropy::Rng;
 use crate::mesh::quic::tests::{Authority, PATIENCE, Port, client};
 use crate::mesh::quic::{ALPN_JOIN, ANY_NODE, Event, Limits};
 use crate::model::NodeId;
+use crate::world::entropy::Rng;
 
 /// Says back what it was asked, `times` times over, unless it is asked to be slow.
 struct Echo {

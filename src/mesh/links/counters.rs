@@ -130,8 +130,10 @@ pub struct Counters {
 impl Counters {
     /// Every count with its name and, where there is more than one of it, which.
     pub fn each(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let classes = [(Class::Raft, "raft"), (Class::Control, "control"), (Class::Watch, "watch"), (Class::Bulk, "bulk")];
-        let by_class = [("frames_received", &self.frames_received), ("frames_sent", &self.frames_sent), ("shed", &self.shed)];
+        let classes =
+            [(Class::Raft, "raft"), (Class::Control, "control"), (Class::Watch, "watch"), (Class::Bulk, "bulk")];
+        let by_class =
+            [("frames_received", &self.frames_received), ("frames_sent", &self.frames_sent), ("shed", &self.shed)];
         let classed = by_class.iter().flat_map(|(name, counts)| {
             classes.iter().map(move |(class, which)| (*name, *which, counts.of(*class).get()))
         });

@@ -17,7 +17,6 @@ use crate::model::{Cidr, NodeId};
 use crate::plan::cidr::next_pod_cidr;
 use crate::plan::joining::{self, Registered};
 
-
 /// What was signed for a node.
 struct Signed {
     node_chain_pem: String,
@@ -76,9 +75,8 @@ impl Office {
 
     async fn use_token(&self, request: &JoinRequest) -> Result<(), JoinRefusal> {
         let name = request.token.secret_name().ok_or(JoinRefusal::Token(TokenFault::Unknown))?;
-        let change = |known: Option<&Entries>| -> Result<Entries, Used> {
-            self.after_use(request, known).map_err(Used)
-        };
+        let change =
+            |known: Option<&Entries>| -> Result<Entries, Used> { self.after_use(request, known).map_err(Used) };
         self.ledger.change(id::SECRETS, &name, change).await.map_err(|Used(refusal)| refusal)
     }
 

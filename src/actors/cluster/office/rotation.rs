@@ -90,7 +90,8 @@ impl Office {
     /// Writes the bundle where everybody reads it.
     async fn publish(&self) -> Result<(), Status> {
         let pem = self.identity.lock().bundle().pem();
-        let change = |_: Option<&Entries>| -> Result<Entries, Status> { Ok(Entries::from([(BUNDLE.into(), pem.clone())])) };
+        let change =
+            |_: Option<&Entries>| -> Result<Entries, Status> { Ok(Entries::from([(BUNDLE.into(), pem.clone())])) };
         self.ledger.change(id::CONFIG_MAPS, AUTHORITIES, change).await
     }
 }
@@ -100,7 +101,8 @@ fn holdings(snapshot: &Snapshot) -> Result<BTreeMap<NodeId, Holding>, Status> {
     let mut nodes = BTreeMap::new();
     for object in snapshot.list(id::NODES, None) {
         let Some(text) = object.meta.annotations.as_ref().and_then(|all| all.get(CERTIFICATE)) else { continue };
-        let holding = read_report(text).ok_or_else(|| failed(format!("{} of {} cannot be read", CERTIFICATE, object.key)))?;
+        let holding =
+            read_report(text).ok_or_else(|| failed(format!("{} of {} cannot be read", CERTIFICATE, object.key)))?;
         nodes.insert(NodeId(object.key.name.clone()), holding);
     }
     Ok(nodes)

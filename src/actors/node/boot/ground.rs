@@ -156,4 +156,3 @@ pub fn puller(settings: &NodeSettings, runtime: &Arc<dyn ContainerRuntime>) -> A
     };
     ImagePuller::new(runtime.clone(), settings.agent.parallel_pulls, Some((toolbox::NAME.to_owned(), Box::new(make))))
 }
-

@@ -90,7 +90,14 @@ impl Share<'_> {
             executor: core.registry.clone(),
             world: self.world.clone(),
         };
-        vec![renewal, standing.child(), neighbours.child(), remember.child(), liveness.child(), load::child(body.mesh.clone())]
+        vec![
+            renewal,
+            standing.child(),
+            neighbours.child(),
+            remember.child(),
+            liveness.child(),
+            load::child(body.mesh.clone()),
+        ]
     }
 
     /// The authority, on the node that has its key.
