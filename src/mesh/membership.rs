@@ -13,6 +13,11 @@
 //! `core` takes inputs and gives effects (`effect`), `frames` is its reading half, `telling` what this node says of itself, `wire`
 //! the bytes, `driver` the task. What a node is sure to remember: a tombstone's number never comes back to life, since
 //! only a larger number replaces it, and only the node itself takes a larger number.
+//!
+//! A node that is cut off holds everybody else for dead after a while, and must not have the others believe it once it
+//! is back: what it declares while it hears less than half of those that it asks it tells only the members themselves,
+//! who then take a larger number; and nobody believes of a member that has just spoken to it that it is dead, but
+//! suspects it, so that it can refute.
 
 mod core;
 mod detector;
