@@ -34,7 +34,8 @@ pub enum End {
 
 /// Lives until `end` on a fresh single-threaded runtime in virtual time, and leaves nothing running.
 pub fn live(cluster: &Cluster, history: &Arc<Mutex<History>>, trace: &Trace, nth: u64, end: End) -> Result<(), String> {
-    let runtime = runtime(cluster.seed ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15)).map_err(|error| error.to_string())?;
+    let runtime =
+        builder(cluster.seed ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15)).build().map_err(|error| error.to_string())?;
     let result = runtime.block_on(async {
         cluster.clock.enter();
         let outcome = lead(cluster, history, trace, nth, end).await;
@@ -46,13 +47,14 @@ pub fn live(cluster: &Cluster, history: &Arc<Mutex<History>>, trace: &Trace, nth
     result
 }
 
+/// A single-threaded runtime in virtual time, whose choices `seed` decides.
 #[cfg_attr(not(tokio_unstable), allow(unused_variables, reason = "without the flag a seed cannot be given"))]
-fn runtime(seed: u64) -> std::io::Result<tokio::runtime::Runtime> {
+pub fn builder(seed: u64) -> tokio::runtime::Builder {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true);
     #[cfg(tokio_unstable)]
     builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
-    builder.build()
+    builder
 }
 
 async fn lead(

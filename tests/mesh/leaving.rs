@@ -40,6 +40,27 @@ fn a_node_that_left_is_gone_and_what_it_kept_opens_nothing() {
     b.kill_9_if_it_runs();
 }
 
+#[test]
+fn a_name_that_is_joined_anew_ends_what_was_kept_under_it() {
+    let segment = Segment::new();
+    let a = Machine::found(&segment, "a", "hollow");
+    let token = a.token(&[]);
+    let mut b = Machine::joined(&segment, "b", "hollow", &a, &token);
+    let copy = segment.dir().join("copy");
+    b.copy_data(&copy);
+    b.kill_9();
+    wait_until("b is known to be dead", LEAVES, || a.sees(&[("a", "alive"), ("b", "dead")]));
+    std::fs::remove_dir_all(&b.data).expect("the disk is lost");
+    b.join(&a, &token);
+    b.wait_ready();
+    for (certificate, key) in credentials(&b.data.join("pki")) {
+        assert!(opens(&b, &a, &certificate, &key), "{} is b's now", certificate.display());
+    }
+    for (certificate, key) in credentials(&copy.join("pki")) {
+        assert!(!opens(&b, &a, &certificate, &key), "{} is of the former b", certificate.display());
+    }
+}
+
 fn is_gone(node: &str, api: &Machine) -> Result<(), String> {
     let (members, nodes) = (api.members()?, api.nodes()?);
     if members.contains_key(node) || nodes.iter().any(|one| one == node) {

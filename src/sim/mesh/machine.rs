@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 use super::time::{At, NodeClock};
+use crate::sim::life;
 
 /// A process.
 pub struct Machine {
@@ -66,14 +67,11 @@ impl Machine {
     }
 }
 
-#[cfg_attr(not(tokio_unstable), allow(unused_variables, reason = "without the flag a seed cannot be given"))]
+/// A panic in a task ends the whole runtime, so that the run fails instead of going on without the task.
 fn runtime(seed: u64) -> std::io::Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true);
+    let mut builder = life::builder(seed);
     #[cfg(tokio_unstable)]
-    builder
-        .rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()))
-        .unhandled_panic(tokio::runtime::UnhandledPanic::ShutdownRuntime);
+    builder.unhandled_panic(tokio::runtime::UnhandledPanic::ShutdownRuntime);
     builder.build()
 }
 
@@ -83,6 +81,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::sim::life::builder;
     use crate::sim::mesh::time::Hand;
 
     fn ticking() -> (Machine, Arc<NodeClock>, Arc<AtomicU32>) {

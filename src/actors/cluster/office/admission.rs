@@ -13,7 +13,7 @@ use crate::mesh::identity::token::{self, TokenError, TokenRecord};
 use crate::mesh::identity::{ADMINS_GROUP, NodeRequest, admin_of, is_node_name};
 use crate::mesh::join::{Admission, JOIN_PROTOCOL, JoinRefusal, JoinRequest, MAX_PEERS, TokenFault, decode};
 use crate::mesh::member::Life;
-use crate::model::{Cidr, NodeId};
+use crate::model::{Cidr, NodeId, Timestamp};
 use crate::plan::cidr::next_pod_cidr;
 use crate::plan::joining::{self, Registered};
 
@@ -34,10 +34,17 @@ impl Office {
         self.see_everything().await.map_err(|_| JoinRefusal::NoQuorum)?;
         self.show_token(&request)?;
         let known = self.known(&request.name)?;
-        let signed = self.sign(&request)?;
+        let now = self.world.clock.now();
+        let signed = self.sign(&request, now)?;
         let pod_cidr = self.addresses(&request, known.as_ref())?;
         self.use_token(&request).await?;
-        let raft_id = self.register(&request.name, known.as_ref(), &pod_cidr).await.map_err(|status| {
+        let registered = async {
+            if known.is_some() {
+                self.refuse_certificates(&request.name, now).await?;
+            }
+            self.register(&request.name, known.as_ref(), &pod_cidr).await
+        };
+        let raft_id = registered.await.map_err(|status: Status| {
             tracing::error!(error = status.message, node = %request.name, "a node could not be registered");
             JoinRefusal::NoQuorum
         })?;
@@ -93,9 +100,8 @@ impl Office {
         })
     }
 
-    fn sign(&self, request: &JoinRequest) -> Result<Signed, JoinRefusal> {
+    fn sign(&self, request: &JoinRequest, now: Timestamp) -> Result<Signed, JoinRefusal> {
         let authority = self.authority().map_err(|_| JoinRefusal::NoQuorum)?;
-        let now = self.world.clock.now();
         let malformed = |error: crate::mesh::identity::SignError| JoinRefusal::Malformed(error.to_string());
         let asked = NodeRequest {
             name: request.name.to_string(),
@@ -139,8 +145,7 @@ impl Office {
         }
     }
 
-    /// A number in the log, and the node's object. A node that comes back under its name has a new number, and its
-    /// former certificates count no more.
+    /// A number in the log, and the node's object. A node that comes back under its name has a new number.
     async fn register(&self, name: &NodeId, known: Option<&Registered>, pod_cidr: &str) -> Result<u64, Status> {
         let raft_id = self.world.entropy.fork().next_u64().max(2);
         let failed = |error: crate::store::Error| Status::internal(error.to_string());

@@ -56,7 +56,7 @@ impl Office {
     /// rely on the rest.
     async fn remove(&self, node: &NodeId) -> Result<(), Status> {
         let known = self.is_known(node)?;
-        self.refuse_certificates(node).await?;
+        self.refuse_certificates(node, self.world.clock.now()).await?;
         let failed = |error: crate::store::Error| Status::internal(error.to_string());
         if let Some(replica) = known.and_then(|known| known.replica) {
             self.store.remove(replica).await.map_err(failed)?;
@@ -90,9 +90,9 @@ impl Office {
         self.ledger.change(id::CONFIG_MAPS, LEAVING, change).await
     }
 
-    /// Every certificate that `node` has so far counts no more.
-    async fn refuse_certificates(&self, node: &NodeId) -> Result<(), Status> {
-        let (now, lifetime) = (self.world.clock.now(), self.terms.lifetimes.longest());
+    /// Every certificate of `node` that was made before `now` counts no more.
+    pub(super) async fn refuse_certificates(&self, node: &NodeId, now: Timestamp) -> Result<(), Status> {
+        let lifetime = self.terms.lifetimes.longest();
         let change = |known: Option<&Entries>| -> Result<Entries, Status> {
             let unreadable = |error: &dyn std::fmt::Display| Status::internal(error.to_string());
             let read = known.map(Revocations::from_data).transpose().map_err(|error| unreadable(&error))?;

@@ -122,13 +122,12 @@ fn this_binary() -> std::path::PathBuf {
 
 /// The pod network that the settings ask for, on a node whose pods have addresses of `pod_cidr`.
 pub fn network_options(settings: &NodeSettings, pod_cidr: Cidr) -> NetworkOptions {
-    let cluster = settings.network.cluster_cidr;
     NetworkOptions {
         run: settings.run.clone(),
         bridge: settings.network.bridge.clone(),
         nft_table: settings.network.nft_table.clone(),
         pod_cidr,
-        cluster_cidr: if cluster.covers(pod_cidr) { cluster } else { pod_cidr },
+        cluster_cidr: settings.network.cluster_range(pod_cidr),
         mtu: settings.network.mtu,
         node_address: settings.address,
     }
