@@ -30,6 +30,8 @@ pub struct NodeSettings {
     pub network: NetworkSettings,
     /// Who else there is, and what they are told.
     pub mesh: MeshSettings,
+    /// The quorum, the control actors, and what follows a node's death.
+    pub control: ControlSettings,
     /// Store.
     pub store: StoreSettings,
     /// API server.
@@ -125,6 +127,21 @@ impl NetworkSettings {
     pub fn cluster_range(&self, own: Cidr) -> Cidr {
         if self.cluster_cidr.contains(own.network()) { self.cluster_cidr } else { own }
     }
+}
+
+/// The quorum, the control actors, and what follows a node's death. Those of the node that leads count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ControlSettings {
+    /// Most voters: 1, 3 or 5.
+    pub voters_max: u8,
+    /// How long a voter is dead before another node votes instead.
+    pub replace_after: Duration,
+    /// How long a node is silent before it is declared dead.
+    pub declare_after: Duration,
+    /// How long pods that say nothing themselves stay on a node that is not ready or not reachable.
+    pub default_toleration: Duration,
+    /// A leader whose syncs take longer than this (99 of 100) hands over.
+    pub slow_disk: Duration,
 }
 
 /// Store of the node.

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::actors::settings::{
-    AgentSettings, ApiSettings, MeshSettings, NetworkSettings, NodeSettings, RegistrySettings, RuntimeKind,
-    StoreSettings,
+    AgentSettings, ApiSettings, ControlSettings, MeshSettings, NetworkSettings, NodeSettings, RegistrySettings,
+    RuntimeKind, StoreSettings,
 };
 use crate::runtime::network::Cidr;
 pub use parse::duration;
@@ -279,6 +279,13 @@ impl Settings {
                 zone: String::new(),
                 certificate_lifetime: Duration::ZERO,
                 advertise: Vec::new(),
+            },
+            control: ControlSettings {
+                voters_max: 0,
+                replace_after: Duration::ZERO,
+                declare_after: Duration::ZERO,
+                default_toleration: Duration::ZERO,
+                slow_disk: Duration::ZERO,
             },
             store: StoreSettings { history: Duration::ZERO, snapshot_bytes: 0 },
             api: ApiSettings { max_in_flight: 0 },

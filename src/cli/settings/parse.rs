@@ -64,6 +64,12 @@ pub fn lifetime(text: &str) -> Result<Duration, String> {
     read.ok_or_else(|| "a duration from 1m to 365d".into())
 }
 
+/// A duration between two bounds.
+pub fn within(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
+    let read = duration(text).ok().filter(|time| (least..=most).contains(time));
+    read.ok_or_else(|| format!("a duration from {least:?} to {most:?}"))
+}
+
 /// A label's value, which may be empty.
 pub fn label_value(text: &str) -> Result<String, String> {
     let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());

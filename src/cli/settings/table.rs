@@ -1,5 +1,7 @@
 //! The table of settings: one row each, from which parsing, the environment's names and the reference are derived.
 
+use std::time::Duration;
+
 use super::parse;
 use super::{LogFormat, Settings};
 use crate::actors::settings::RuntimeKind;
@@ -57,6 +59,10 @@ const fn many(
 ) -> Setting {
     Setting { key, takes, means, reader: Reader::Many(read) }
 }
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Every setting, in the order of the reference.
 pub const SETTINGS: &[Setting] = &[
@@ -209,6 +215,39 @@ pub const SETTINGS: &[Setting] = &[
     one("network.mtu", "bytes", "MTU of pod interfaces. 0: that of the bridge's default, 1500.", |s, v| {
         parse::number(v, 0..=65_535).map(|mtu| s.node.network.mtu = mtu)
     }),
+    one(
+        "control.voters_max",
+        "1, 3 or 5",
+        "Most nodes that vote on writes. One votes in clusters of one or two nodes, three from three nodes on, five from seven on.",
+        |s, v| parse::choice(v, &[("1", 1), ("3", 3), ("5", 5)]).map(|most| s.node.control.voters_max = most),
+    ),
+    one(
+        "control.replace_after",
+        "duration",
+        "How long a voter is dead before another node votes instead, 1s to 24h.",
+        |s, v| parse::within(v, SECOND, DAY).map(|wait| s.node.control.replace_after = wait),
+    ),
+    one(
+        "control.declare_after",
+        "duration",
+        "How long a node is silent before it is declared dead and its pods begin to be replaced, 1s to 1h.",
+        |s, v| parse::within(v, SECOND, HOUR).map(|wait| s.node.control.declare_after = wait),
+    ),
+    one(
+        "control.default_toleration",
+        "duration",
+        "How long pods that say nothing themselves stay on a node that is not ready or not reachable, in whole seconds, 0s to 24h. Kubernetes has 300s.",
+        |s, v| parse::within(v, Duration::ZERO, DAY).map(|wait| s.node.control.default_toleration = wait),
+    ),
+    one(
+        "control.slow_disk",
+        "duration",
+        "A leader whose disk takes longer than this for 99 of 100 syncs lets another voter lead, 10ms to 1m.",
+        |s, v| {
+            parse::within(v, Duration::from_millis(10), Duration::from_mins(1))
+                .map(|bound| s.node.control.slow_disk = bound)
+        },
+    ),
     one("store.history", "duration", "How long old revisions can still be read and watched from.", |s, v| {
         parse::duration(v).map(|history| s.node.store.history = history)
     }),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use rand::Rng as _;
 
-use super::{Fleet, Site};
+use super::{CERTIFIERS, Fleet, Site};
 use crate::mesh::identity::Fingerprint;
 use crate::mesh::identity::token::{JoinToken, TokenRecord, admit};
-use crate::model::Timestamp;
+use crate::model::{NodeId, Timestamp};
+use crate::sim::mesh::authority::handshake;
 use crate::sim::mesh::history::Join;
 use crate::sim::mesh::net::Slot;
 use crate::world::entropy::Rng;
@@ -81,9 +82,7 @@ impl Fleet {
         let Some(seed) = self.seed_for(slot) else { return Ok(false) };
         let at = self.hand.at();
         let (asked, answered) = (self.crosses(slot, seed), self.crosses(seed, slot));
-        if !asked {
-            return Ok(false);
-        }
+        let Some(authority) = self.authority_for(seed).filter(|_| asked) else { return Ok(false) };
         let Some((seed_name, seed_at, clock)) =
             self.sites.get(seed).map(|seed| (seed.name.clone(), seed.at, seed.clock.shows(at)))
         else {
@@ -110,12 +109,14 @@ impl Fleet {
         if !granted || !answered {
             return Ok(false);
         }
-        let revoked = self.net.papers(seed, |papers| papers.revoked()).unwrap_or_default();
+        // The answer brings what the cluster has written down of whom it refuses.
+        let revoked: Vec<NodeId> = self.shared.history.lock().revoked.keys().cloned().collect();
+        let Some(named) = self.sites.get(authority).map(|site| (site.name.clone(), site.at)) else { return Ok(false) };
         if let Some(site) = self.sites.get_mut(slot) {
             let papers = self.authorities.papers(&name, cluster, clock, site.clock.clone())?;
             revoked.iter().for_each(|node| papers.revoke(node, clock));
             site.papers = Some(papers);
-            site.remembered.insert(seed_name, seed_at);
+            site.remembered.extend([(seed_name, seed_at), named]);
         }
         self.boot(slot)?;
         self.refuse_revoked(slot);
@@ -136,6 +137,23 @@ impl Fleet {
         let serves = |site: &&Site| site.cluster == cluster && site.slot != slot && site.is_up() && !site.frozen;
         let seeds: Vec<Slot> = self.sites.iter().filter(serves).map(|site| site.slot).collect();
         seeds.get(self.rng.random_range(0..seeds.len().max(1))).copied()
+    }
+
+    /// The holder of the authority's key that answers a seed, as one must before anybody is let in.
+    fn authority_for(&mut self, seed: Slot) -> Option<Slot> {
+        let cluster = self.sites.get(seed).map(|site| site.cluster);
+        let holders = self.sites.iter().filter(|site| Some(site.cluster) == cluster).take(CERTIFIERS);
+        let up: Vec<Slot> = holders.filter(|site| site.is_up() && !site.frozen).map(|site| site.slot).collect();
+        up.into_iter().find(|holder| {
+            *holder == seed
+                || (self.accept_each_other(seed, *holder) && self.crosses(seed, *holder) && self.crosses(*holder, seed))
+        })
+    }
+
+    fn accept_each_other(&self, a: Slot, b: Slot) -> bool {
+        let papers = |slot| self.net.papers(slot, |papers| papers.clone());
+        let (Some(a), Some(b)) = (papers(a), papers(b)) else { return false };
+        handshake(&a, &b, b.node()).is_ok()
     }
 
     /// Whether one message gets from one machine to another now.
