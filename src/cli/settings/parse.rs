@@ -147,17 +147,18 @@ pub fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, range: Ra
 
 /// A number with a unit: `90s`, `10m`, `1h`, `7d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || "a duration such as 90s, 10m, 1h or 7d".to_string();
+    let expected = || "a duration such as 500ms, 90s, 10m, 1h or 7d".to_string();
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let factor = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60 * 1_000,
+        "h" => 60 * 60 * 1_000,
+        "d" => 24 * 60 * 60 * 1_000,
         _ => return Err(expected()),
     };
     let value: u64 = digits.parse().map_err(|_| expected())?;
-    value.checked_mul(factor).map(Duration::from_secs).ok_or_else(expected)
+    value.checked_mul(factor).map(Duration::from_millis).ok_or_else(expected)
 }
 
 /// Bytes, with an optional unit: `500`, `64Ki`, `10Mi`, `1Gi`.

@@ -35,8 +35,8 @@ Written from the table in `src/cli/settings/table.rs` and `config/default.toml`;
 
 Layers, later ones win: the defaults; `/etc/shoal/config.toml`, or the file that `--config` names; `*.toml` in the
 directory beside it that ends in `.d` (`/etc/shoal/config.d/`), by name; the environment; flags of `shoal up`.
-A name that is not in this table is refused. Lists are separated by commas in the environment. Durations take `s`, `m`,
-`h`, `d`; sizes take `Ki`, `Mi`, `Gi`.
+A name that is not in this table is refused. Lists are separated by commas in the environment. Durations take `ms`, `s`,
+`m`, `h`, `d`; sizes take `Ki`, `Mi`, `Gi`.
 
 | setting | environment | takes | default | meaning |
 | --- | --- | --- | --- | --- |
