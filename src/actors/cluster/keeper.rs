@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use ractor::ActorProcessingErr;
+use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::ledger::{LEAVING, Ledger};
@@ -19,7 +20,8 @@ use crate::kube::status::Status;
 use crate::mesh::handle::Mesh;
 use crate::mesh::identity::Held;
 use crate::mesh::member::{Life, View};
-use crate::model::NodeId;
+use crate::model::{NodeId, ObjectKey, Revision};
+use crate::plan::Command;
 use crate::plan::placement::{self, Home};
 use crate::plan::quorum::{self, Health, Replica, Step, Terms};
 use crate::store::raft::Standing;
@@ -93,6 +95,7 @@ impl Keeper {
 
     async fn run(self) -> Result<(), ActorProcessingErr> {
         let mut view = self.mesh.view();
+        self.mirror.reached(Revision(1)).await;
         loop {
             match timeout(LOOK_WITHIN, self.look()).await {
                 Ok(Ok(())) => {}
@@ -224,8 +227,13 @@ impl Keeper {
         let voters = replicas.iter().filter(|one| one.votes);
         let home = |one: &Replica| Home { node: one.node.clone(), well: one.health == Health::Well };
         let homes: Vec<Home> = voters.map(home).collect();
-        let placed = placement::read(&self.mirror.snapshot().read()).map_err(|error| Status::internal(error.to_string()))?;
-        for step in placement::next(&self.actors, &placed, &homes) {
+        let placed = placement::read(&self.mirror.snapshot().read());
+        let placed = placed.map_err(|error| Status::internal(error.to_string()))?;
+        let moves = placement::next(&self.actors, &placed, &homes);
+        if !moves.is_empty() {
+            self.make_room().await?;
+        }
+        for step in moves {
             let known = placed.get(&step.actor);
             let fence = Fence { actor: step.actor.clone(), epoch: step.epoch };
             let command = placement::command(&step, known, self.world.clock.now());
@@ -233,6 +241,18 @@ impl Keeper {
             let from = known.map_or("nowhere", |known| known.node.as_str());
             tracing::info!(actor = step.actor, from, to = step.to, epoch = step.epoch.0, "a control actor was placed");
         }
+        // The next look sees what this one did.
+        self.mirror.reached(self.store.revision()).await;
         Ok(())
+    }
+
+    /// In a new cluster nothing has made the namespace of the Leases: who would is not placed yet.
+    async fn make_room(&self) -> Result<(), Status> {
+        let home = ObjectKey::new(id::NAMESPACES, "", placement::NAMESPACE);
+        if self.mirror.snapshot().read().get(&home).is_some() {
+            return Ok(());
+        }
+        let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": placement::NAMESPACE } });
+        self.ledger.execute(Command::Create { resource: id::NAMESPACES, namespace: String::new(), body }).await
     }
 }
