@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -71,6 +72,8 @@ pub struct Keeper {
     pub actors: Arc<BTreeSet<&'static str>>,
     /// What this node knows while it leads.
     pub tenure: Arc<Mutex<Tenure>>,
+    /// Whether every voter that answers holds the keys of today: what is signed with them outlives this leader.
+    pub entrusted: Arc<AtomicBool>,
 }
 
 /// What a leader knows beyond the log.
@@ -82,6 +85,8 @@ pub struct Tenure {
     entrusted: BTreeMap<u64, Held>,
     /// When keys were last given.
     gave: Option<Instant>,
+    /// Whether this node has voted.
+    voted: bool,
 }
 
 impl Keeper {
@@ -113,16 +118,17 @@ impl Keeper {
         let role = self.store.role();
         self.tell(role);
         if role != Standing::Leader {
-            *self.tenure.lock() = Tenure::default();
-            if role == Standing::Learner && self.knows_itself() {
-                self.trustees.dismiss();
-            }
+            self.rest(role);
             return Ok(());
         }
         if !self.mirror.is_filled() {
             return Ok(());
         }
-        let since = *self.tenure.lock().since.get_or_insert_with(Instant::now);
+        let since = {
+            let mut tenure = self.tenure.lock();
+            tenure.voted = true;
+            *tenure.since.get_or_insert_with(Instant::now)
+        };
         let view = self.mesh.view().borrow().clone();
         let replicas = self.replicas(&view, since)?;
         self.place(&replicas).await?;
@@ -140,6 +146,20 @@ impl Keeper {
         let known = view.borrow().members.get(self.mesh.me()).is_some_and(|me| me.meta.role == told);
         if !known {
             self.mesh.tell(|meta| meta.role = told.into());
+        }
+    }
+
+    /// Whoever does not lead forgets what only a leader knows; whoever voted and votes no more, the authority's key. It
+    /// comes before the vote: a learner that has it may be about to vote.
+    fn rest(&self, role: Standing) {
+        let voted = {
+            let mut tenure = self.tenure.lock();
+            let voted = tenure.voted && role == Standing::Learner && self.knows_itself();
+            *tenure = Tenure { voted: (tenure.voted || role != Standing::Learner) && !voted, ..Tenure::default() };
+            voted
+        };
+        if voted {
+            self.trustees.dismiss();
         }
     }
 
@@ -189,6 +209,8 @@ impl Keeper {
             }
             Step::Promote(id) => {
                 tracing::info!(replica = id, node = node(id), "a node votes from now on");
+                // It is given the keys once more: it may have lost them since.
+                self.tenure.lock().entrusted.remove(&id);
                 self.store.promote(id).await.map_err(failed)
             }
             Step::Demote(id) => {
@@ -214,6 +236,7 @@ impl Keeper {
     async fn give(&self, replicas: &[Replica]) {
         let lacking: Vec<&Replica> =
             replicas.iter().filter(|one| one.votes && !one.entrusted && one.health == Health::Well).collect();
+        self.entrusted.store(lacking.is_empty(), Ordering::Relaxed);
         let recently = self.tenure.lock().gave.is_some_and(|at| at.elapsed() < GIVE_EVERY);
         if lacking.is_empty() || recently || self.trustees.held().is_none() {
             return;
