@@ -112,6 +112,15 @@ impl Consensus {
         self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, Peer { node: node.to_owned() })])), true).await
     }
 
+    /// Lets these vote and nobody else.
+    pub async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), Error> {
+        let members: BTreeSet<u64> = self.members().iter().map(|replica| replica.raft_id).collect();
+        if !voters.contains(&self.id) || !voters.is_subset(&members) {
+            return Err(Error::Invalid);
+        }
+        self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
+    }
+
     /// Makes a learner a voter; nothing where it votes already.
     pub async fn promote(&self, id: u64) -> Result<(), Error> {
         let votes = self.other_voters().iter().any(|(voter, _)| *voter == id) || id == self.id;
