@@ -52,6 +52,12 @@ impl Answer {
     pub fn created(payload: Payload) -> Self {
         Self { code: StatusCode::CREATED, ..Self::ok(payload) }
     }
+
+    /// With a warning, where there is something to warn of.
+    pub fn warn(mut self, of: Option<impl std::fmt::Display>) -> Self {
+        self.warnings.extend(of.map(|of| of.to_string()));
+        self
+    }
 }
 
 /// Writes an answer as `accepted` says.
