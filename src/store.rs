@@ -4,11 +4,14 @@
 //! `writer` the one that writes it, `table` the state machine's disk, `mvcc` its memory, `raft` the openraft glue,
 //! `keeper` compaction and snapshots, `open` starts it all, `handle` the public face, `mutant` planted faults.
 //!
+//! `backup` all of it as a file.
+//!
 //! With other nodes: `contact` whether a quorum answers, `survey` where everybody's log ends, `recovery` a new beginning with one
 //! of them, `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
 //! leader, `rounds` one question for many readers, `pulse` elections and news that got lost.
 
 mod answer;
+pub mod backup;
 mod cluster;
 mod contact;
 mod forward;

@@ -223,7 +223,8 @@ pub fn success(revision: Option<Revision>) -> Bytes {
     Bytes::from(body.to_string())
 }
 
-fn warn(headers: &mut HeaderMap, warnings: &[String]) {
+/// Adds `Warning` headers.
+pub fn warn(headers: &mut HeaderMap, warnings: &[String]) {
     for warning in warnings.iter().take(MAX_WARNINGS) {
         let text: String = warning.chars().filter(|c| !c.is_control()).take(MAX_WARNING_BYTES).collect();
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");

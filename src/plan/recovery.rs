@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Command;
+use crate::kube::object::Object;
+
 /// How recent a log is; the greater one has all that the lesser one's cluster ever acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct LogEnd {
@@ -80,6 +83,12 @@ pub enum Refusal {
         /// All of them.
         voters: usize,
     },
+    /// A voter has the authority's key, which a learner lacks.
+    #[error("{node} votes and has the same log: run it there")]
+    Voter {
+        /// Who.
+        node: String,
+    },
     /// Another has what this one lacks.
     #[error("{node} has a more recent log (revision {revision}, this node: {own}): run it there")]
     Newer {
@@ -127,6 +136,12 @@ pub fn decide(picture: &Picture) -> Result<Keep, Refusal> {
     })
 }
 
+/// Tells that the replica of `node` was rebuilt from the others, and why.
+pub fn rebuilt(node: &Object, why: &str) -> Command {
+    let message = format!("the store of {} was rebuilt from the other nodes: {why}", node.key.name);
+    super::write::event(node, true, "ReplicaRebuilt", message)
+}
+
 fn refuse(picture: &Picture) -> Result<(), Refusal> {
     let votes = picture.votes.ok_or(Refusal::Stranger)?;
     if let Some(by) = &picture.removed_by {
@@ -144,13 +159,16 @@ fn refuse(picture: &Picture) -> Result<(), Refusal> {
     if reachable * 2 > voters {
         return Err(Refusal::Majority { reachable, voters });
     }
-    let best = picture.others.iter().filter_map(|member| Some((member.said?.end, member))).max_by_key(|(end, _)| *end);
+    let best = picture.others.iter().filter_map(|member| Some((member.said?.end, member))).max_by_key(|(end, member)| (*end, member.votes));
     match best {
         Some((end, member)) if end > picture.own.end => Err(Refusal::Newer {
             node: member.node.clone(),
             revision: end.index,
             own: picture.own.end.index,
         }),
+        Some((end, member)) if end == picture.own.end && member.votes && !votes => {
+            Err(Refusal::Voter { node: member.node.clone() })
+        }
         _ => Ok(()),
     }
 }
@@ -201,6 +219,10 @@ mod tests {
         check(
             &picture(false, vec![member(2, true, None), member(3, false, said(3, 10))]),
             r#"revision 10 term 4 recovery 1 learners [3] given up ["n2"]"#,
+        );
+        check(
+            &picture(false, vec![member(2, true, None), member(3, true, said(3, 10)), member(4, true, None)]),
+            "n3 votes and has the same log: run it there",
         );
         let mut again = picture(true, vec![member(2, true, None)]);
         again.own.end.recovery = 4;

@@ -117,9 +117,10 @@ impl Contact {
     /// Waits until somebody says so.
     pub async fn removed(&self) -> String {
         let mut removed = self.removed.subscribe();
-        match removed.wait_for(Option::is_some).await {
-            Ok(by) => by.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+        let by = removed.wait_for(Option::is_some).await.ok().and_then(|by| by.clone());
+        match by {
+            Some(by) => by,
+            None => std::future::pending().await,
         }
     }
 }
@@ -145,6 +146,11 @@ impl Store {
             // It came back just now.
             None => self.barrier().await.map(Freshness::Newest),
         }
+    }
+
+    /// How often this cluster was recovered, as far as this replica knows.
+    pub fn recoveries(&self) -> u64 {
+        self.inner.log.recovery()
     }
 
     /// Since when no quorum answers; `None` while one does, as far as known.

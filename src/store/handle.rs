@@ -280,6 +280,14 @@ impl Store {
         }
     }
 
+    /// The damage that ended the store, where that was it.
+    pub fn damage(&self) -> Option<String> {
+        match self.failure() {
+            Some(Error::Damaged(what)) => Some(what),
+            _ => None,
+        }
+    }
+
     /// Waits until the store can do nothing more, and says why. In a node the process ends then.
     pub async fn failed(&self) -> Error {
         let mut failed = self.inner.failed.subscribe();

@@ -88,6 +88,7 @@ impl Pulse {
             changes.borrow_and_update();
             if self.forward.consensus.leads() || self.asked_and_applied().await {
                 self.caught_up.send_replace(true);
+                self.contact.confirm(Instant::now());
                 return;
             }
             self.miss();

@@ -111,7 +111,8 @@ impl Keeper {
         self.tell(role);
         if role != Standing::Leader {
             *self.tenure.lock() = Tenure::default();
-            if role == Standing::Learner && self.knows_itself() {
+            // After a recovery nobody else may have the keys.
+            if role == Standing::Learner && self.knows_itself() && self.store.recoveries() == 0 {
                 self.trustees.dismiss();
             }
             return Ok(());

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{LogId, Peer, StorageError, Types};
 use crate::store::log::frame::{Kind, Place, Record};
+use crate::store::Error;
 use crate::store::log::{self};
 use crate::store::writer::{Ack, Job, Shared};
 
@@ -142,8 +143,18 @@ impl LogStore {
         let index = self.shared.index.lock();
         let slots: Vec<_> = (from..to).filter_map(|at| index.slot(at)).collect();
         drop(index);
-        let payloads = log::read(&*self.shared.disk, &self.shared.dir, &slots)?;
-        payloads.iter().map(decode).collect()
+        let read = log::read(&*self.shared.disk, &self.shared.dir, &slots);
+        read.inspect_err(|error| self.note_damage(error))?.iter().map(decode).collect()
+    }
+
+    /// Damage ends the store, and is why.
+    fn note_damage(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::InvalidData {
+            let damaged = Error::Damaged(error.to_string());
+            self.shared.durable.send_modify(|durable| {
+                durable.failed.get_or_insert(damaged);
+            });
+        }
     }
 }
 

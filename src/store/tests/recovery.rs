@@ -193,3 +193,62 @@ async fn a_voter_that_was_replaced_while_it_was_away_learns_that_too_and_a_slow_
     let mistaken = tokio::time::timeout(Duration::from_secs(10), net.stores_of("n2").removed()).await;
     assert!(mistaken.is_err(), "{mistaken:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_follower_comes_back_whole_under_a_new_number() {
+    let (net, disks) = (Net::new(8), disks(8));
+    let stores = three(&net, &disks).await;
+    for n in 0..30 {
+        stores[0].commit(put(&n.to_string(), Expect::Any)).await.unwrap();
+    }
+    level(&stores[0], &stores[2]).await;
+    net.take("n3").unwrap().close().await;
+    let log = options(3).dir.join("log");
+    let segment = disks[2].boot().list(&log).unwrap().into_iter().find(|path| path.extension().is_some()).unwrap();
+    disks[2].kill();
+    disks[2].flip(&segment, 90);
+    let Err(Error::Damaged(what)) = net.try_open(options(3), simulated(&disks[2], 3)).await else { panic!("not seen") };
+    assert!(what.contains(&segment.display().to_string()), "{what}");
+    let leader = leader_of(&stores[..2]).unwrap();
+    leader.remove(3).await.unwrap();
+    leader.add_learner(33, "n3").await.unwrap();
+    let fresh = SimDisk::new(99);
+    let back = net.try_open(StoreOptions { raft_id: 33, ..options(3) }, simulated(&fresh, 3)).await.unwrap();
+    back.caught_up().await.unwrap();
+    assert_eq!(objects(&back, leader.revision()), objects(&leader, leader.revision()));
+    leader.promote(33).await.unwrap();
+    eventually("it votes", || back.role() == Standing::Voter).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_follower_stops_nobody_and_a_full_leader_takes_deletes() {
+    let (net, disks) = (Net::new(9), disks(9));
+    let stores = three(&net, &disks).await;
+    stores[0].commit(put("a", Expect::Any)).await.unwrap();
+    level(&stores[0], &stores[2]).await;
+    let full = Faults { capacity: 1, ..Faults::default() };
+    disks[2].set_faults(full.clone());
+    for n in 0..2_000 {
+        stores[0].commit(put(&(n % 9).to_string(), Expect::Any)).await.unwrap();
+    }
+    assert!(stores[0].lost().is_none() && !stores[0].stats().disk_full);
+    let leader = leader_of(&stores[..2]).unwrap();
+    let at = stores[..2].iter().position(Store::leads).unwrap();
+    disks[at].set_faults(full);
+    let refused = loop {
+        if let Err(error) = leader.commit(put("b", Expect::Any)).await {
+            break error;
+        }
+    };
+    assert_eq!(refused, Error::DiskFull);
+    let delete = Txn::one(Op { key: key("a"), expect: Expect::Any, action: Action::Delete }, 7);
+    leader.commit(delete).await.unwrap();
+    disks[at].set_faults(Faults::default());
+    eventually("there is room again", || !leader.stats().disk_full || {
+        let (leader, probe) = (leader.clone(), put("c", Expect::Any));
+        tokio::spawn(async move { leader.commit(probe).await });
+        false
+    })
+    .await;
+    leader.commit(put("b", Expect::Any)).await.unwrap();
+}
