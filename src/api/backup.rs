@@ -71,7 +71,9 @@ fn op(change: Change) -> Result<Op, Status> {
         Some(value) => {
             let object = parse(&value)?;
             let told = |field: &str| object.pointer(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-            if (told("/metadata/name"), told("/metadata/namespace")) != (key.name.to_string(), key.namespace.to_string()) {
+            if (told("/metadata/name"), told("/metadata/namespace"))
+                != (key.name.to_string(), key.namespace.to_string())
+            {
                 return Err(Status::bad_request(format!("the object under {key} has another name")));
             }
             let encoded = encode(&object).map_err(|error| Status::bad_request(error.to_string()))?;

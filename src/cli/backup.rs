@@ -51,7 +51,9 @@ pub fn restore(flags: &RestoreFlags) -> Result<ExitCode, Failure> {
         let now = beside(&flags.file, "now");
         let (current, _) = fetch(&session, &now).await?;
         if current.cluster != head.cluster {
-            eprintln!("note: it is of another cluster; what was signed by that one's authority is not good in this one");
+            eprintln!(
+                "note: it is of another cluster; what was signed by that one's authority is not good in this one"
+            );
         }
         let outcome = apply(&session, &flags.file, &now, flags.dry_run).await;
         let _ = std::fs::remove_file(&now);

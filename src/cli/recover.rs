@@ -46,7 +46,10 @@ async fn wait(session: &Session, recoveries: u64) -> Result<(), Failure> {
             Err(failure) => failure.message().to_owned(),
         };
         if Instant::now() >= until {
-            return Err(Failure::new(format!("the node is not back within {} s: {why}; see its log", BACK_WITHIN.as_secs())));
+            return Err(Failure::new(format!(
+                "the node is not back within {} s: {why}; see its log",
+                BACK_WITHIN.as_secs()
+            )));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

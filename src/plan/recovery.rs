@@ -159,13 +159,15 @@ fn refuse(picture: &Picture) -> Result<(), Refusal> {
     if reachable * 2 > voters {
         return Err(Refusal::Majority { reachable, voters });
     }
-    let best = picture.others.iter().filter_map(|member| Some((member.said?.end, member))).max_by_key(|(end, member)| (*end, member.votes));
+    let best = picture
+        .others
+        .iter()
+        .filter_map(|member| Some((member.said?.end, member)))
+        .max_by_key(|(end, member)| (*end, member.votes));
     match best {
-        Some((end, member)) if end > picture.own.end => Err(Refusal::Newer {
-            node: member.node.clone(),
-            revision: end.index,
-            own: picture.own.end.index,
-        }),
+        Some((end, member)) if end > picture.own.end => {
+            Err(Refusal::Newer { node: member.node.clone(), revision: end.index, own: picture.own.end.index })
+        }
         Some((end, member)) if end == picture.own.end && member.votes && !votes => {
             Err(Refusal::Voter { node: member.node.clone() })
         }
@@ -213,8 +215,7 @@ mod tests {
             r#"revision 10 term 4 recovery 1 learners [] given up ["n2", "n3"]"#,
         );
         let voter = Some(Said { newest_term: 9, ..said(3, 9).unwrap() });
-        let five =
-            vec![member(2, true, voter), member(3, true, None), member(4, true, None), member(5, true, None)];
+        let five = vec![member(2, true, voter), member(3, true, None), member(4, true, None), member(5, true, None)];
         check(&picture(true, five), r#"revision 10 term 10 recovery 1 learners [2] given up ["n3", "n4", "n5"]"#);
         check(
             &picture(false, vec![member(2, true, None), member(3, false, said(3, 10))]),

@@ -28,7 +28,8 @@ pub fn may_touch(key: &ObjectKey) -> bool {
 /// The pass that writes an object: a namespace before what is in it, an owner before what it owns, or the collector of
 /// garbage would take those away again.
 pub fn pass(key: &ObjectKey, object: &Value) -> u8 {
-    let owned = object.pointer("/metadata/ownerReferences").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+    let owned =
+        object.pointer("/metadata/ownerReferences").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
     match () {
         () if key.is(id::NAMESPACES) => 0,
         () if !owned => 1,

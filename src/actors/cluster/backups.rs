@@ -142,9 +142,9 @@ mod tests {
 
     use super::*;
     use crate::model::Revision;
-    use crate::store::{StoreOptions, Txn};
     use crate::store::backup::verify;
     use crate::store::{Action, Expect, Op};
+    use crate::store::{StoreOptions, Txn};
 
     #[test]
     fn a_file_says_when_it_was_made() {

@@ -173,7 +173,14 @@ fn table(picture: &Picture) -> String {
     lines.extend(picture.others.iter().map(|member| {
         let said = member.said.map_or_else(
             || "not reached".to_owned(),
-            |said| format!("revision {}, term {}{}", said.end.index, said.end.term, if said.leads { ", leads" } else { "" }),
+            |said| {
+                format!(
+                    "revision {}, term {}{}",
+                    said.end.index,
+                    said.end.term,
+                    if said.leads { ", leads" } else { "" }
+                )
+            },
         );
         format!("  {}: {}, {said}", member.node, standing(member.votes))
     }));

@@ -42,7 +42,10 @@ impl fmt::Display for Stale {
     /// For a `Warning` header.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        write!(f, "the cluster has no quorum: this is what one node has and may be stale; no leader was heard for {seconds} s")
+        write!(
+            f,
+            "the cluster has no quorum: this is what one node has and may be stale; no leader was heard for {seconds} s"
+        )
     }
 }
 
@@ -59,11 +62,7 @@ struct Token {
 
 impl Registry {
     /// One object; the most recent version unless an older one will do (`at_least` given).
-    pub async fn get(
-        &self,
-        place: &Place<'_>,
-        at_least: Option<u64>,
-    ) -> Result<(Arc<Record>, Option<Stale>), Status> {
+    pub async fn get(&self, place: &Place<'_>, at_least: Option<u64>) -> Result<(Arc<Record>, Option<Stale>), Status> {
         let stale = self.wait_for(at_least).await?;
         Ok((self.store.get(&place.key()).ok_or_else(|| place.not_found())?, stale))
     }

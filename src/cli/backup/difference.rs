@@ -119,7 +119,8 @@ mod tests {
         let (mut encoder, mut bytes) = Encoder::begin(&head).unwrap();
         for (resource, name, data) in objects {
             let key = ObjectKey { resource: (*resource).into(), namespace: "".into(), name: (*name).into() };
-            let value = json!({ "metadata": { "name": name, "resourceVersion": data.len().to_string() }, "data": data });
+            let value =
+                json!({ "metadata": { "name": name, "resourceVersion": data.len().to_string() }, "data": data });
             let value = value.to_string().into();
             let record = Record { key, created: Revision(1), modified: Revision(1), value, splice: 0 };
             bytes.extend(encoder.object(&record).unwrap());
@@ -165,7 +166,8 @@ mod tests {
         let longer = [&whole[..], b"x"].concat();
         assert!(matches!(verify(&longer[..]), Err(Error::Damaged("something follows its end"))));
         // Frames that are sound each, and one of them missing.
-        let (one, two) = (backup(&[("configmaps", "a", "1")]), backup(&[("configmaps", "a", "1"), ("configmaps", "b", "2")]));
+        let (one, two) =
+            (backup(&[("configmaps", "a", "1")]), backup(&[("configmaps", "a", "1"), ("configmaps", "b", "2")]));
         let end = one.iter().zip(&two).take_while(|(a, b)| a == b).count();
         assert!(verify(&[&one[..end.min(one.len())], &two[end..]].concat()[..]).is_ok(), "the seam is where they part");
     }

@@ -10,7 +10,7 @@ use crate::actors::node::restart::Restart;
 use crate::actors::settings::NodeSettings;
 use crate::cli::failure::Failure;
 
-/// This program, also where its file was replaced since.
+/// This program where its file was replaced since.
 const PROGRAM: &str = "/proc/self/exe";
 
 /// Does what `restart` asks for and begins anew; returns only where that is impossible.
@@ -29,7 +29,8 @@ pub fn run(settings: &NodeSettings, restart: &Restart) -> Result<ExitCode, Failu
 
 fn begin() -> Result<Infallible, Failure> {
     let mut words = std::env::args_os();
-    let mut command = Command::new(PROGRAM);
+    let program = std::env::current_exe().ok().filter(|path| path.exists());
+    let mut command = Command::new(program.unwrap_or_else(|| PROGRAM.into()));
     if let Some(name) = words.next() {
         command.arg0(name);
     }

@@ -105,7 +105,8 @@ impl Link {
         }
         let term = request.vote.leader_id.term;
         let (before, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
-        let answer = self.call(PeerRequest::Append { to: self.id, request, recovery: self.wire.log.recovery() }).await?;
+        let answer =
+            self.call(PeerRequest::Append { to: self.id, request, recovery: self.wire.log.recovery() }).await?;
         let PeerAnswer::Append(answer) = answer else { return Err(unexpected(&answer)) };
         match (&answer, before) {
             (Appended::Success, _) => {

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{LogId, Peer, StorageError, Types};
-use crate::store::log::frame::{Kind, Place, Record};
 use crate::store::Error;
+use crate::store::log::frame::{Kind, Place, Record};
 use crate::store::log::{self};
 use crate::store::writer::{Ack, Job, Shared};
 

@@ -136,7 +136,10 @@ impl PeerRequest {
 
     /// Whether it is raft's own, which must not wait behind requests of clients.
     pub fn is_urgent(&self) -> bool {
-        matches!(self, Self::Append { .. } | Self::Vote { .. } | Self::Canvass { .. } | Self::Stand { .. } | Self::Survey(_))
+        matches!(
+            self,
+            Self::Append { .. } | Self::Vote { .. } | Self::Canvass { .. } | Self::Stand { .. } | Self::Survey(_)
+        )
     }
 }
 

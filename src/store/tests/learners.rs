@@ -256,7 +256,10 @@ async fn a_forwarded_write_is_repeated_only_where_it_was_certainly_not_made() {
     let (net, disks) = (Net::new(1), disks());
     let (leader, learner) = pair(&net, (&disks.0, &disks.1)).await;
     net.loses_commit_answers.store(true, Ordering::Relaxed);
-    assert!(matches!(learner.commit(put("once", Expect::Absent)).await, Err(Error::Unavailable | Error::NoQuorum { .. })));
+    assert!(matches!(
+        learner.commit(put("once", Expect::Absent)).await,
+        Err(Error::Unavailable | Error::NoQuorum { .. })
+    ));
     let made = leader.get(&key("once")).unwrap();
     assert_eq!((made.created, made.modified), (made.modified, leader.revision()), "made, and only once");
     net.loses_commit_answers.store(false, Ordering::Relaxed);
@@ -269,7 +272,10 @@ async fn a_forwarded_write_is_repeated_only_where_it_was_certainly_not_made() {
     assert!(started.elapsed() < Duration::from_secs(5));
     net.cut("n1", "n2");
     let started = tokio::time::Instant::now();
-    assert!(matches!(learner.commit(put("never", Expect::Absent)).await, Err(Error::Unavailable | Error::NoQuorum { .. })));
+    assert!(matches!(
+        learner.commit(put("never", Expect::Absent)).await,
+        Err(Error::Unavailable | Error::NoQuorum { .. })
+    ));
     assert!(matches!(learner.barrier().await, Err(Error::Unavailable | Error::NoQuorum { .. })));
     assert!(started.elapsed() <= Duration::from_secs(11));
     assert!(learner.get(&key("late")).is_some(), "reads go on");

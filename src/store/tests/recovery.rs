@@ -23,7 +23,9 @@ async fn without_a_quorum_reads_are_stale_and_quick_and_writes_say_who_is_missin
     net.take("n2");
     let began = tokio::time::Instant::now();
     let Ok(Freshness::Stale(first)) = stores[2].refresh().await else { panic!("there is no quorum") };
-    assert!(began.elapsed() <= LOST_AFTER + Duration::from_millis(1) && first <= began.elapsed() + Duration::from_secs(1));
+    assert!(
+        began.elapsed() <= LOST_AFTER + Duration::from_millis(1) && first <= began.elapsed() + Duration::from_secs(1)
+    );
     // The loss is known now: nobody waits again.
     let again = tokio::time::Instant::now();
     let Ok(Freshness::Stale(later)) = stores[2].refresh().await else { panic!("there is no quorum") };
@@ -85,7 +87,11 @@ async fn one_survivor_of_three_is_made_the_only_voter_and_keeps_all_that_was_ack
             net.take(&format!("n{node}")).unwrap().close().await;
         }
         let last = recover(survivor, &disks[at], &[], (survey.own.term + 1, 1)).unwrap();
-        assert_eq!(recover(survivor, &disks[at], &[], (survey.own.term + 1, 1)).map(|_| ()), Ok(()), "it can be repeated");
+        assert_eq!(
+            recover(survivor, &disks[at], &[], (survey.own.term + 1, 1)).map(|_| ()),
+            Ok(()),
+            "it can be repeated"
+        );
         assert!(last >= kept);
         let store = net.open(survivor, &disks[at]).await;
         assert!(store.leads() && store.members().len() == 1);
@@ -244,10 +250,12 @@ async fn a_full_follower_stops_nobody_and_a_full_leader_takes_deletes() {
     let delete = Txn::one(Op { key: key("a"), expect: Expect::Any, action: Action::Delete }, 7);
     leader.commit(delete).await.unwrap();
     disks[at].set_faults(Faults::default());
-    eventually("there is room again", || !leader.stats().disk_full || {
-        let (leader, probe) = (leader.clone(), put("c", Expect::Any));
-        tokio::spawn(async move { leader.commit(probe).await });
-        false
+    eventually("there is room again", || {
+        !leader.stats().disk_full || {
+            let (leader, probe) = (leader.clone(), put("c", Expect::Any));
+            tokio::spawn(async move { leader.commit(probe).await });
+            false
+        }
     })
     .await;
     leader.commit(put("b", Expect::Any)).await.unwrap();

@@ -92,7 +92,10 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing_and_follows_when_it_is_ba
     stores[0].commit(put("a", Expect::Any)).await.unwrap();
     net.cut("n1", "n2");
     net.cut("n1", "n3");
-    assert!(matches!(stores[0].commit(put("lonely", Expect::Any)).await, Err(Error::Unavailable | Error::NoQuorum { .. })));
+    assert!(matches!(
+        stores[0].commit(put("lonely", Expect::Any)).await,
+        Err(Error::Unavailable | Error::NoQuorum { .. })
+    ));
     assert!(matches!(stores[0].barrier().await, Err(Error::Unavailable | Error::NoQuorum { .. })));
     let leader = leader_of(&stores[1..]).unwrap();
     leader.commit(put("b", Expect::Any)).await.unwrap();

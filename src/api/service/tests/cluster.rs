@@ -193,7 +193,10 @@ async fn without_a_quorum_reads_warn_and_writes_say_why_not() {
         let reply = api.send("GET", path, Value::Null).await;
         let warning = reply.headers.get("warning").and_then(|text| text.to_str().ok()).unwrap_or_default().to_owned();
         assert_eq!(reply.code, 200, "{path}");
-        assert!(warning.starts_with("299 - \"the cluster has no quorum") && warning.contains("may be stale"), "{path}: {warning}");
+        assert!(
+            warning.starts_with("299 - \"the cluster has no quorum") && warning.contains("may be stale"),
+            "{path}: {warning}"
+        );
     }
     let any = api.send("GET", "/api/v1/namespaces?resourceVersion=0", Value::Null).await;
     assert_eq!((any.code, any.headers.get("warning")), (200, None), "any revision was good enough");
