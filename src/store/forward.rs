@@ -107,7 +107,7 @@ impl Forward {
     }
 
     async fn call(&self, node: String, request: PeerRequest, until: Instant) -> Option<std::io::Result<PeerAnswer>> {
-        let target = Peer { node };
+        let target = Peer::on(&node);
         timeout_at(until, self.consensus.wire().peers.call(&target, request)).await.ok()
     }
 

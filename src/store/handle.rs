@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::contact::Contact;
 use super::forward::{At, Forward};
 use super::mvcc::{self, Mvcc, Refusal};
 use super::raft::log_store::LogStore;
@@ -56,6 +57,7 @@ pub(super) struct Inner {
     pub receiver: Receiver,
     pub reads: Rounds,
     pub caught_up: Arc<watch::Sender<bool>>,
+    pub contact: Arc<Contact>,
 }
 
 /// A part of a list, at one revision.
@@ -78,9 +80,11 @@ impl Store {
     /// leads, it is asked.
     ///
     /// # Errors
-    /// See [`Error`]; without a leader [`Error::Unavailable`] after [`super::StoreOptions::patience`].
+    /// See [`Error`]; without a leader [`Error::Unavailable`] after [`super::StoreOptions::patience`], and
+    /// [`Error::NoQuorum`] at once where that is known.
     pub async fn commit(&self, txn: Txn) -> Result<Outcome, Error> {
         self.check_alive()?;
+        self.check_quorum()?;
         let size = weigh(&txn);
         if !mvcc::is_valid(&txn) || size > TXN_BYTES {
             return Err(Error::Invalid);
@@ -88,7 +92,8 @@ impl Store {
         let bytes = u32::try_from(size).map_err(|_| Error::Invalid)?;
         let _one = self.inner.commits.try_acquire().map_err(|_| Error::Busy)?;
         let _bytes = self.inner.bytes.acquire_many(bytes).await.map_err(|_| Error::Unavailable)?;
-        if self.leads() { self.commit_here(txn, size).await } else { self.commit_there(txn, size).await }
+        let made = if self.leads() { self.commit_here(txn, size).await } else { self.commit_there(txn, size).await };
+        made.map_err(|error| self.explained(error))
     }
 
     async fn commit_here(&self, txn: Txn, size: usize) -> Result<Outcome, Error> {
@@ -156,18 +161,21 @@ impl Store {
     /// that wait at the same time share one question to the leader.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], after [`super::StoreOptions::patience`] where nobody leads.
+    /// [`Error::Unavailable`], after [`super::StoreOptions::patience`] where nobody leads, and [`Error::NoQuorum`] at once
+    /// where that is known.
     pub async fn barrier(&self) -> Result<Revision, Error> {
         self.check_alive()?;
         if self.leads() && self.inner.consensus.is_only_voter() {
             // The only voter acknowledges a write after it has applied it: what is applied is all there is.
             return Ok(self.revision());
         }
+        self.check_quorum()?;
         let wanted = self.inner.reads.join(async || self.read_index().await).await?;
         if timeout(REMIND_AFTER, self.applied(wanted)).await.is_err() {
             self.inner.forward.read_index(true).await?;
             timeout(self.inner.forward.patience, self.applied(wanted)).await.map_err(|_| Error::Unavailable)??;
         }
+        self.inner.contact.confirm(Instant::now());
         Ok(self.revision())
     }
 
@@ -235,6 +243,7 @@ impl Store {
     /// See [`Error`].
     pub async fn compact(&self, revision: Revision) -> Result<(), Error> {
         self.check_alive()?;
+        self.check_quorum()?;
         if !self.leads()
             && let At::Leader(answer) = self.inner.forward.ask(&PeerRequest::Compact(revision), true).await?
         {
@@ -268,6 +277,14 @@ impl Store {
             leads: self.leads(),
             disk_full: space.full,
             sync: self.inner.shared.latency.lock().clone(),
+        }
+    }
+
+    /// The damage that ended the store, where that was it.
+    pub fn damage(&self) -> Option<String> {
+        match self.failure() {
+            Some(Error::Damaged(what)) => Some(what),
+            _ => None,
         }
     }
 

@@ -1,5 +1,5 @@
 //! What a replica does by itself for the cluster: says again what got lost, catches up after a start, and where there are
-//! several voters sends heartbeats and stands for election. With one voter it sleeps.
+//! several voters sends heartbeats and stands for election. With one voter it sleeps, unless that is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use rand::Rng as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::contact::{Contact, LOST_AFTER};
 use super::forward::Forward;
 use super::handle::Inner;
 use super::raft::peers::{PeerAnswer, PeerRequest};
@@ -29,11 +30,17 @@ const REMIND_FIRST: Duration = Duration::from_millis(50);
 const REMIND_MOST: Duration = Duration::from_secs(2);
 /// Wait between two looks for a leader after a start, and bound on applying what it said.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Wait between two questions to a quorum that is lost, and bound on its answer.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+const PROBE_WITHIN: Duration = Duration::from_millis(500);
+/// Wait between two surveys while it is lost.
+const SURVEY_EVERY: Duration = Duration::from_secs(2);
 
 struct Pulse {
     forward: Forward,
     applied: Arc<watch::Sender<Revision>>,
     caught_up: Arc<watch::Sender<bool>>,
+    contact: Arc<Contact>,
     rng: Mutex<Rng>,
 }
 
@@ -43,6 +50,7 @@ pub(super) fn start(inner: &Inner, rng: Rng) {
         forward: inner.forward.clone(),
         applied: inner.applied.clone(),
         caught_up: inner.caught_up.clone(),
+        contact: inner.contact.clone(),
         rng: Mutex::new(rng),
     };
     let mut stop = inner.failed.subscribe();
@@ -50,7 +58,7 @@ pub(super) fn start(inner: &Inner, rng: Rng) {
         tokio::select! {
             biased;
             _ = stop.wait_for(Option::is_some) => {}
-            _ = async { tokio::join!(pulse.remind(), pulse.catch_up(), pulse.elections()) } => {}
+            _ = async { tokio::join!(pulse.remind(), pulse.catch_up(), pulse.elections(), pulse.keep_contact()) } => {}
         }
     });
 }
@@ -80,8 +88,10 @@ impl Pulse {
             changes.borrow_and_update();
             if self.forward.consensus.leads() || self.asked_and_applied().await {
                 self.caught_up.send_replace(true);
+                self.contact.confirm(Instant::now());
                 return;
             }
+            self.miss();
             let _ = timeout(LOOK_EVERY, changes.changed()).await;
         }
     }
@@ -110,8 +120,16 @@ impl Pulse {
                 Standing::Leader if !alone => {
                     consensus.remind().await;
                     sleep(HEARTBEAT).await;
+                    if consensus.unconfirmed() >= LOST_AFTER {
+                        self.contact.lose(Instant::now() - LOST_AFTER, consensus.voters());
+                    }
                 }
                 Standing::Voter if !alone => self.follow().await,
+                // A higher term came from somebody who was a member once.
+                Standing::Voter => {
+                    consensus.elect().await;
+                    let _ = timeout(ELECT_AFTER.0, changes.changed()).await;
+                }
                 _ if changes.changed().await.is_err() => return,
                 _ => {}
             }
@@ -130,20 +148,68 @@ impl Pulse {
         {
             self.forward.consensus.elect().await;
         }
+        self.miss();
+    }
+
+    /// Takes the quorum for lost where it has been silent for too long.
+    fn miss(&self) {
+        let since = self.contact.since(self.forward.heard.at());
+        if since.elapsed() >= LOST_AFTER && !self.forward.consensus.leads() {
+            self.contact.lose(since, self.forward.consensus.voters());
+        }
+    }
+
+    /// While the quorum is lost: looks for it, and counts who is left of it.
+    async fn keep_contact(&self) {
+        loop {
+            self.contact.wait_lost().await;
+            let mut survey = Instant::now();
+            while self.contact.lost().is_some() {
+                if Instant::now() >= survey {
+                    self.forward.consensus.survey(&self.contact).await;
+                    survey = Instant::now() + SURVEY_EVERY;
+                }
+                if timeout(PROBE_WITHIN, self.answers()).await.unwrap_or(false) {
+                    self.contact.confirm(Instant::now());
+                } else {
+                    sleep(PROBE_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Whether a leader answers that most voters confirm.
+    async fn answers(&self) -> bool {
+        match self.forward.read_index(false).await {
+            Ok(Some(_)) => true,
+            Ok(None) => self.forward.consensus.read_index().await.is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// Asks the other voters whether they would vote for this node: without that, one that comes back from a cut would
-    /// disturb a healthy leader with its higher term.
+    /// disturb a healthy leader with its higher term. Where one of them knows that this replica was removed, it never stands.
     async fn canvass(&self) -> bool {
         let consensus = &self.forward.consensus;
         let others = consensus.other_voters();
-        let request = PeerRequest::Canvass { last: consensus.wire().log.last() };
+        let asker = consensus.asker();
+        let request = PeerRequest::Canvass { last: consensus.wire().log.last(), asker };
         let asked = others.iter().map(|(_, target)| {
             let call = consensus.wire().peers.call(target, request.clone());
-            async { matches!(timeout(CANVASS_WITHIN, call).await, Ok(Ok(PeerAnswer::Canvass(true)))) }
+            async { timeout(CANVASS_WITHIN, call).await }
         });
-        let granted = 1 + join_all(asked).await.into_iter().filter(|granted| *granted).count();
-        granted > others.len().div_ceil(2)
+        let (mut granted, mut removed) = (1, false);
+        for (answer, (_, target)) in join_all(asked).await.into_iter().zip(&others) {
+            match (answer, &asker) {
+                (Ok(Ok(PeerAnswer::Canvass(true))), _) => granted += 1,
+                (Ok(Ok(PeerAnswer::Removed(removal))), Some(asker)) if removal.concerns(asker) => {
+                    self.contact.remove(&target.node);
+                    removed = true;
+                }
+                _ => {}
+            }
+        }
+        !removed && granted > others.len().div_ceil(2)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod learners;
 mod net;
+mod recovery;
 mod voters;
 
 use std::path::Path;

@@ -158,7 +158,8 @@ impl Keeper {
             *tenure = Tenure { voted: (tenure.voted || role != Standing::Learner) && !voted, ..Tenure::default() };
             voted
         };
-        if voted {
+        // After a recovery nobody else may have it.
+        if voted && self.store.recoveries() == 0 {
             self.trustees.dismiss();
         }
     }

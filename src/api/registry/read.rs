@@ -1,6 +1,8 @@
 //! Get and list: records at one revision, in pages that a token continues.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,7 +14,7 @@ use crate::api::options::{ListOptions, VersionMatch, check_fields};
 use crate::kube::resource::Resource;
 use crate::kube::status::Status;
 use crate::model::{ObjectKey, Revision, Scope};
-use crate::store::{self, Record};
+use crate::store::{self, Freshness, Record};
 
 /// How many records a page of a selected list looks at in one go.
 const SCAN: usize = 512;
@@ -28,6 +30,23 @@ pub struct Listing {
     pub continue_token: Option<String>,
     /// How many more there are; `None` where a selector makes that unknown.
     pub remaining: Option<usize>,
+    /// Where it may not be the newest.
+    pub stale: Option<Stale>,
+}
+
+/// A read without a quorum: of this node's copy, which was the newest this long ago at the earliest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale(pub Duration);
+
+impl fmt::Display for Stale {
+    /// For a `Warning` header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        write!(
+            f,
+            "the cluster has no quorum: this is what one node has and may be stale; no leader was heard for {seconds} s"
+        )
+    }
 }
 
 /// Where a page ended.
@@ -43,9 +62,9 @@ struct Token {
 
 impl Registry {
     /// One object; the most recent version unless an older one will do (`at_least` given).
-    pub async fn get(&self, place: &Place<'_>, at_least: Option<u64>) -> Result<Arc<Record>, Status> {
-        self.wait_for(at_least).await?;
-        self.store.get(&place.key()).ok_or_else(|| place.not_found())
+    pub async fn get(&self, place: &Place<'_>, at_least: Option<u64>) -> Result<(Arc<Record>, Option<Stale>), Status> {
+        let stale = self.wait_for(at_least).await?;
+        Ok((self.store.get(&place.key()).ok_or_else(|| place.not_found())?, stale))
     }
 
     /// Objects of a resource, in one namespace where it is not empty.
@@ -65,8 +84,9 @@ impl Registry {
             let at = options.resource_version.map(Revision);
             return self.page(resource, &scope, at, None, options).map_err(PageError::into_status);
         }
-        self.wait_for(options.resource_version).await?;
-        self.page(resource, &scope, None, None, options).map_err(PageError::into_status)
+        let stale = self.wait_for(options.resource_version).await?;
+        let listing = self.page(resource, &scope, None, None, options).map_err(PageError::into_status)?;
+        Ok(Listing { stale, ..listing })
     }
 
     fn next_page(
@@ -117,18 +137,20 @@ impl Registry {
         }
     }
 
-    /// Waits until reads are as recent as asked: the most recent (`None`), or not older than a revision (0: any).
-    pub async fn wait_for(&self, at_least: Option<u64>) -> Result<(), Status> {
+    /// Waits until reads are as recent as asked: the most recent (`None`), or not older than a revision (0: any). Where
+    /// the quorum is lost the most recent is what there is here, and the answer says so.
+    pub async fn wait_for(&self, at_least: Option<u64>) -> Result<Option<Stale>, Status> {
+        if at_least.is_some_and(|wanted| wanted <= self.store.revision().0) {
+            return Ok(None);
+        }
+        let stale = match self.store.refresh().await.map_err(|error| store_failure(&error))? {
+            Freshness::Newest(_) => None,
+            Freshness::Stale(since) => Some(Stale(since)),
+        };
+        let newest = self.store.revision();
         match at_least {
-            None => self.store.barrier().await.map(drop).map_err(|error| store_failure(&error)),
-            Some(wanted) if wanted > self.store.revision().0 => {
-                let newest = self.store.barrier().await.map_err(|error| store_failure(&error))?;
-                if wanted > newest.0 {
-                    return Err(store_failure(&store::Error::Future { newest }));
-                }
-                Ok(())
-            }
-            Some(_) => Ok(()),
+            Some(wanted) if wanted > newest.0 => Err(store_failure(&store::Error::Future { newest })),
+            _ => Ok(stale),
         }
     }
 }
@@ -172,7 +194,8 @@ fn listing(records: Vec<Arc<Record>>, revision: Revision, more: bool, remaining:
     let continue_token = records.last().filter(|_| more).map(|last| {
         encode_token(&Token { rv: revision.0, ns: last.key.namespace.to_string(), start: last.key.name.to_string() })
     });
-    Listing { records, revision, remaining: remaining.filter(|_| continue_token.is_some()), continue_token }
+    let remaining = remaining.filter(|_| continue_token.is_some());
+    Listing { records, revision, remaining, continue_token, stale: None }
 }
 
 fn encode_token(token: &Token) -> String {
