@@ -7,6 +7,7 @@ mod actors;
 mod apply;
 mod arguments;
 mod authority;
+mod chaos;
 mod client;
 mod control;
 mod delete;
@@ -91,6 +92,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Delete(flags) => delete::run(&flags),
         Command::Image(flags) => image::run(&flags),
         Command::Sim(flags) => sim::run(&flags),
+        Command::Chaos(flags) => chaos::run(&flags),
         Command::Status(flags) => status::run(&flags),
         Command::Token(flags) => token::run(&flags),
         Command::Authority(flags) => authority::run(&flags),

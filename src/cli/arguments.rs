@@ -1,11 +1,13 @@
-//! What can be typed: commands and their flags. `cluster` has those about the cluster.
+//! What can be typed: commands and their flags. `cluster` has those about the cluster, `chaos` those about runs with faults.
 
+pub mod chaos;
 pub mod cluster;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use chaos::ChaosFlags;
 use cluster::{AuthorityFlags, ControlFlags, JoinFlags, LeaveFlags, MembersFlags, TokenFlags};
 
 /// A container orchestrator with the Kubernetes API, in one binary.
@@ -62,6 +64,8 @@ pub enum Command {
     Toolbox,
     /// Run a whole node in one deterministic thread, with faults, and judge it
     Sim(SimFlags),
+    /// Run a cluster of real processes under load while things go wrong, and judge it from outside
+    Chaos(ChaosFlags),
     /// Print the version
     Version,
 }

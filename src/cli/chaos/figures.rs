@@ -270,11 +270,11 @@ fn reigns(history: &History) -> Vec<Reign> {
     let mut reigns: Vec<Reign> = Vec::new();
     for led in &history.led {
         let Some(leader) = &led.leader else { continue };
-        let at = led.at / 1000;
+        let (at, room) = (led.at / 1000, reigns.len() < MAX_TOLD);
         match reigns.last_mut() {
             Some(last) if last.term > led.term => {}
             Some(last) if last.term == led.term && last.leader == *leader => last.to_ms = last.to_ms.max(at),
-            _ if reigns.len() >= MAX_TOLD => {}
+            _ if !room => {}
             _ => reigns.push(Reign { leader: leader.clone(), term: led.term, from_ms: at, to_ms: at }),
         }
     }
