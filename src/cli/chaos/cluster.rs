@@ -53,8 +53,7 @@ impl Cluster {
                 let at = machine.plot.at();
                 self.kubeconfig = self.credentials().await?;
                 self.wait("n1 is not Ready", Self::founder_is_ready).await?;
-                let token = self.machine(0)?.command(&["token", "create", "--ttl", "1h"]).await?;
-                seed = Some((at, token));
+                seed = Some((at, self.token().await?));
             }
         }
         let doors = self.doors(scenario.load.request_timeout).await?;
@@ -64,6 +63,17 @@ impl Cluster {
 
     fn machine(&mut self, nth: usize) -> Result<&mut Machine, Failure> {
         self.machines.get_mut(nth).ok_or_else(|| Failure::new(format!("there is no {}", Scenario::node_name(nth))))
+    }
+
+    /// A founder may be Ready before the namespace is there that tokens are kept in.
+    async fn token(&mut self) -> Result<String, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.machine(0)?.command(&["token", "create", "--ttl", "1h"]).await {
+                Ok(token) => return Ok(token),
+                Err(failure) => self.still_starting(&format!("no token: {}", failure.message()), deadline).await?,
+            }
+        }
     }
 
     /// The admin's, which the founder writes when it starts.

@@ -24,7 +24,7 @@ struct Change<'a> {
 pub fn verdicts(history: &History) -> Vec<Verdict> {
     let stretches = stretches(history);
     let all = union(&stretches);
-    vec![ordered(&stretches), complete(history, &stretches, &all), written(history, &all), ends(history, &stretches)]
+    vec![ordered(&stretches), complete(history, &stretches, &all), written(history, &stretches), ends(history, &stretches)]
 }
 
 fn stretches(history: &History) -> Vec<Stretch<'_>> {
@@ -117,7 +117,7 @@ fn deletions(history: &History, stretches: &[Stretch<'_>], all: &BTreeMap<u64, C
 }
 
 /// Nobody invents: every value was sent by somebody, and was not refused.
-fn written(history: &History, all: &BTreeMap<u64, Change<'_>>) -> Verdict {
+fn written(history: &History, stretches: &[Stretch<'_>]) -> Verdict {
     let mut verdict = Verdict::new("watches tell only what was written");
     let sent: BTreeSet<(&str, &str)> = history
         .requests
@@ -125,7 +125,7 @@ fn written(history: &History, all: &BTreeMap<u64, Change<'_>>) -> Verdict {
         .filter(|request| request.done() || request.unknown())
         .filter_map(|request| Some((request.key.as_str(), request.value.as_deref()?)))
         .collect();
-    for change in all.values() {
+    for change in stretches.iter().flat_map(|stretch| &stretch.changes) {
         verdict.demand(sent.contains(&(change.key, change.value)), || format!("nobody wrote {change:?}"));
     }
     verdict

@@ -51,7 +51,10 @@ impl Rollout {
     async fn turn(&mut self) {
         for attempt in 1..=ATTEMPTS {
             match self.ask(attempt).await {
-                Outcome::Done { .. } => return drop(self.made = true),
+                Outcome::Done { .. } => {
+                    self.made = true;
+                    return;
+                }
                 // It was made by a request that nobody answered.
                 Outcome::Refused { code: 409, .. } => self.made = true,
                 Outcome::Refused { .. } | Outcome::Unknown { .. } => {}

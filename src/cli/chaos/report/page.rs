@@ -187,6 +187,6 @@ mod tests {
         assert!(!report.passed);
         let table = text::render(&report);
         assert!(table.contains("BROKEN: writes are acknowledged"), "{table}");
-        assert!(table.contains("isolate   n1      2000      4000    -                8000     0"), "{table}");
+        assert!(table.contains("isolate   n1      2000      4000    -                10000    0"), "{table}");
     }
 }

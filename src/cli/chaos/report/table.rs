@@ -102,7 +102,9 @@ fn checks(report: &Report) -> String {
     let mut out = Table::plain(&["check", "verdict", "examined", "breaches"], rows.collect()).render(false);
     for check in report.checks.iter().filter(|check| !check.holds()) {
         let _ = writeln!(out, "\nBROKEN: {}", check.name);
-        check.told.iter().for_each(|told| drop(writeln!(out, "  {told}")));
+        for told in &check.told {
+            let _ = writeln!(out, "  {told}");
+        }
     }
     out
 }
