@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use ractor::ActorProcessingErr;
+use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::ledger::{LEAVING, Ledger};
@@ -19,7 +21,8 @@ use crate::kube::status::Status;
 use crate::mesh::handle::Mesh;
 use crate::mesh::identity::Held;
 use crate::mesh::member::{Life, View};
-use crate::model::NodeId;
+use crate::model::{NodeId, ObjectKey, Revision};
+use crate::plan::Command;
 use crate::plan::placement::{self, Home};
 use crate::plan::quorum::{self, Health, Replica, Step, Terms};
 use crate::store::raft::Standing;
@@ -69,6 +72,8 @@ pub struct Keeper {
     pub actors: Arc<BTreeSet<&'static str>>,
     /// What this node knows while it leads.
     pub tenure: Arc<Mutex<Tenure>>,
+    /// Whether every voter that answers holds the keys of today: what is signed with them outlives this leader.
+    pub entrusted: Arc<AtomicBool>,
 }
 
 /// What a leader knows beyond the log.
@@ -80,6 +85,8 @@ pub struct Tenure {
     entrusted: BTreeMap<u64, Held>,
     /// When keys were last given.
     gave: Option<Instant>,
+    /// Whether this node has voted.
+    voted: bool,
 }
 
 impl Keeper {
@@ -93,6 +100,7 @@ impl Keeper {
 
     async fn run(self) -> Result<(), ActorProcessingErr> {
         let mut view = self.mesh.view();
+        self.mirror.reached(Revision(1)).await;
         loop {
             match timeout(LOOK_WITHIN, self.look()).await {
                 Ok(Ok(())) => {}
@@ -110,16 +118,17 @@ impl Keeper {
         let role = self.store.role();
         self.tell(role);
         if role != Standing::Leader {
-            *self.tenure.lock() = Tenure::default();
-            if role == Standing::Learner && self.knows_itself() {
-                self.trustees.dismiss();
-            }
+            self.rest(role);
             return Ok(());
         }
         if !self.mirror.is_filled() {
             return Ok(());
         }
-        let since = *self.tenure.lock().since.get_or_insert_with(Instant::now);
+        let since = {
+            let mut tenure = self.tenure.lock();
+            tenure.voted = true;
+            *tenure.since.get_or_insert_with(Instant::now)
+        };
         let view = self.mesh.view().borrow().clone();
         let replicas = self.replicas(&view, since)?;
         self.place(&replicas).await?;
@@ -137,6 +146,20 @@ impl Keeper {
         let known = view.borrow().members.get(self.mesh.me()).is_some_and(|me| me.meta.role == told);
         if !known {
             self.mesh.tell(|meta| meta.role = told.into());
+        }
+    }
+
+    /// Whoever does not lead forgets what only a leader knows; whoever voted and votes no more, the authority's key. It
+    /// comes before the vote: a learner that has it may be about to vote.
+    fn rest(&self, role: Standing) {
+        let voted = {
+            let mut tenure = self.tenure.lock();
+            let voted = tenure.voted && role == Standing::Learner && self.knows_itself();
+            *tenure = Tenure { voted: (tenure.voted || role != Standing::Learner) && !voted, ..Tenure::default() };
+            voted
+        };
+        if voted {
+            self.trustees.dismiss();
         }
     }
 
@@ -186,6 +209,8 @@ impl Keeper {
             }
             Step::Promote(id) => {
                 tracing::info!(replica = id, node = node(id), "a node votes from now on");
+                // It is given the keys once more: it may have lost them since.
+                self.tenure.lock().entrusted.remove(&id);
                 self.store.promote(id).await.map_err(failed)
             }
             Step::Demote(id) => {
@@ -211,6 +236,7 @@ impl Keeper {
     async fn give(&self, replicas: &[Replica]) {
         let lacking: Vec<&Replica> =
             replicas.iter().filter(|one| one.votes && !one.entrusted && one.health == Health::Well).collect();
+        self.entrusted.store(lacking.is_empty(), Ordering::Relaxed);
         let recently = self.tenure.lock().gave.is_some_and(|at| at.elapsed() < GIVE_EVERY);
         if lacking.is_empty() || recently || self.trustees.held().is_none() {
             return;
@@ -224,8 +250,13 @@ impl Keeper {
         let voters = replicas.iter().filter(|one| one.votes);
         let home = |one: &Replica| Home { node: one.node.clone(), well: one.health == Health::Well };
         let homes: Vec<Home> = voters.map(home).collect();
-        let placed = placement::read(&self.mirror.snapshot().read()).map_err(|error| Status::internal(error.to_string()))?;
-        for step in placement::next(&self.actors, &placed, &homes) {
+        let placed = placement::read(&self.mirror.snapshot().read());
+        let placed = placed.map_err(|error| Status::internal(error.to_string()))?;
+        let moves = placement::next(&self.actors, &placed, &homes);
+        if !moves.is_empty() {
+            self.make_room().await?;
+        }
+        for step in moves {
             let known = placed.get(&step.actor);
             let fence = Fence { actor: step.actor.clone(), epoch: step.epoch };
             let command = placement::command(&step, known, self.world.clock.now());
@@ -233,6 +264,18 @@ impl Keeper {
             let from = known.map_or("nowhere", |known| known.node.as_str());
             tracing::info!(actor = step.actor, from, to = step.to, epoch = step.epoch.0, "a control actor was placed");
         }
+        // The next look sees what this one did.
+        self.mirror.reached(self.store.revision()).await;
         Ok(())
+    }
+
+    /// In a new cluster nothing has made the namespace of the Leases: who would is not placed yet.
+    async fn make_room(&self) -> Result<(), Status> {
+        let home = ObjectKey::new(id::NAMESPACES, "", placement::NAMESPACE);
+        if self.mirror.snapshot().read().get(&home).is_some() {
+            return Ok(());
+        }
+        let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": placement::NAMESPACE } });
+        self.ledger.execute(Command::Create { resource: id::NAMESPACES, namespace: String::new(), body }).await
     }
 }

@@ -78,14 +78,20 @@ impl Office {
     /// Its certificates count no more, its replica and its object go: the object last, so that whoever sees it gone can
     /// rely on the rest.
     async fn remove(&self, node: &NodeId) -> Result<(), Status> {
-        let known = self.is_known(node)?;
         self.refuse_certificates(node, self.world.clock.now()).await?;
-        let failed = |error: crate::store::Error| Status::internal(error.to_string());
-        if let Some(replica) = known.and_then(|known| known.replica) {
-            self.store.remove(replica).await.map_err(failed)?;
-        }
+        self.remove_replicas(node).await?;
         self.ledger.remove_key(ObjectKey::new(id::NODES, "", &node.0)).await?;
         tracing::info!(%node, "a node was removed from the cluster");
+        Ok(())
+    }
+
+    /// The log's membership forgets a node: the number that it had there is the membership's to know.
+    pub(super) async fn remove_replicas(&self, node: &NodeId) -> Result<(), Status> {
+        let members = self.store.members();
+        for replica in members.iter().filter(|one| *one.node == *node.0) {
+            let removed = self.store.remove(replica.raft_id).await;
+            removed.map_err(|error| Status::internal(error.to_string()))?;
+        }
         Ok(())
     }
 

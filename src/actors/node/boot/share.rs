@@ -1,6 +1,7 @@
 //! What a node does for its cluster: its standing, the routes to other nodes' pods, the authority where it is here.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 
@@ -50,7 +51,8 @@ impl Share<'_> {
         let store = core.registry.store().clone();
         let desk = Desk::new(body.mesh.clone(), store.clone());
         let identity = Arc::new(Mutex::new(self.place.identity.clone()));
-        let office = self.office(core, body, &identity, &ledger);
+        let entrusted = Arc::new(AtomicBool::new(true));
+        let office = self.office(core, body, &identity, &ledger, &entrusted);
         body.door.open(desk.clone());
         let members = Members {
             mesh: body.mesh.clone(),
@@ -72,7 +74,7 @@ impl Share<'_> {
             world: self.world.clone(),
         };
         keys.export(body.mesh.exports());
-        let keeper = self.keeper(core, body, &ledger, Arc::new(keys));
+        let keeper = self.keeper(core, body, &ledger, Arc::new(keys), entrusted);
         let renewal = self.renewal(body, &identity, desk);
         let standing = Standing {
             identity,
@@ -116,7 +118,14 @@ impl Share<'_> {
     }
 
     /// The quorum and the placements of control actors, where this node leads.
-    fn keeper(&self, core: &Core, body: &Body, ledger: &Ledger, trustees: Arc<dyn Trustees>) -> Keeper {
+    fn keeper(
+        &self,
+        core: &Core,
+        body: &Body,
+        ledger: &Ledger,
+        trustees: Arc<dyn Trustees>,
+        entrusted: Arc<AtomicBool>,
+    ) -> Keeper {
         let control = &self.settings.control;
         Keeper {
             store: core.registry.store().clone(),
@@ -131,12 +140,21 @@ impl Share<'_> {
             },
             actors: core.actors.clone(),
             tenure: Arc::default(),
+            entrusted,
         }
     }
 
     /// The authority: every node has one, and that of the node that leads answers.
-    fn office(&self, core: &Core, body: &Body, identity: &Arc<Mutex<Identity>>, ledger: &Ledger) -> Arc<Office> {
+    fn office(
+        &self,
+        core: &Core,
+        body: &Body,
+        identity: &Arc<Mutex<Identity>>,
+        ledger: &Ledger,
+        entrusted: &Arc<AtomicBool>,
+    ) -> Arc<Office> {
         let doors = Doors {
+            entrusted: entrusted.clone(),
             ledger: ledger.clone(),
             mirror: core.mirror.clone(),
             store: core.registry.store().clone(),
