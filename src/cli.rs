@@ -8,6 +8,7 @@ mod apply;
 mod arguments;
 mod authority;
 mod backup;
+mod chaos;
 mod client;
 mod control;
 mod delete;
@@ -93,6 +94,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Delete(flags) => delete::run(&flags),
         Command::Image(flags) => image::run(&flags),
         Command::Sim(flags) => sim::run(&flags),
+        Command::Chaos(flags) => chaos::run(&flags),
         Command::Status(flags) => status::run(&flags),
         Command::Token(flags) => token::run(&flags),
         Command::Authority(flags) => authority::run(&flags),

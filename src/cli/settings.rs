@@ -18,7 +18,7 @@ use crate::actors::settings::{
     RuntimeKind, StoreSettings,
 };
 use crate::runtime::network::Cidr;
-pub use parse::duration;
+pub use parse::{duration, size};
 pub use table::nearest;
 use table::{Reader, SETTINGS, Setting, Value};
 
