@@ -8,6 +8,7 @@ mod cuts;
 mod five_nodes;
 mod harness;
 mod leaving;
+mod quorum;
 mod restarts;
 mod strangers;
 mod three_nodes;

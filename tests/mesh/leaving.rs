@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::harness::{Machine, PATIENCE, Segment, holds, wait_until};
+use super::harness::{Machine, Segment, holds, wait_until};
 
 /// How long a node's process may take to leave.
 const LEAVES: Duration = Duration::from_secs(15);
@@ -98,12 +98,20 @@ fn credentials(pki: &Path) -> Vec<(PathBuf, PathBuf)> {
 }
 
 #[test]
-fn the_only_voter_cannot_leave_the_others_alone() {
+fn whoever_votes_alone_lets_another_vote_before_it_leaves_and_the_last_one_stays() {
     let segment = Segment::new();
-    let a = Machine::found(&segment, "a", "hollow");
-    let token = a.token(&[]);
-    let b = Machine::joined(&segment, "b", "hollow", &a, &token);
+    let mut a = Machine::found(&segment, "a", "hollow");
     let refusal = a.leave().expect_err("it has the only copy that counts");
     assert!(refusal.contains("voter"), "{refusal}");
-    wait_until("nothing has changed", PATIENCE, || b.sees(&[("a", "alive"), ("b", "alive")]));
+    let token = a.token(&[]);
+    let b = Machine::joined(&segment, "b", "hollow", &a, &token);
+    a.shoal(&["status"]);
+    b.kubectl(&["create", "configmap", "kept", "--from-literal=x=y"]);
+    a.leave().unwrap_or_else(|error| panic!("shoal leave: {error}\n{}", a.log()));
+    assert!(a.wait_end(LEAVES).success(), "the process ends well:\n{}", a.log());
+    wait_until("it is gone", LEAVES, || is_gone("a", &b));
+    b.kubectl(&["get", "configmap", "kept"]);
+    b.kubectl(&["create", "configmap", "more", "--from-literal=x=y"]);
+    let refusal = b.leave().expect_err("now it is the last one");
+    assert!(refusal.contains("voter"), "{refusal}");
 }

@@ -9,6 +9,7 @@ mod leaving;
 pub mod rotation;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -51,6 +52,7 @@ pub struct Office {
     pub world: World,
     /// What is the same for everybody.
     pub terms: Terms,
+    entrusted: Arc<AtomicBool>,
     turn: tokio::sync::Mutex<()>,
     waiting: tokio::sync::Semaphore,
 }
@@ -82,12 +84,14 @@ pub struct Doors {
     pub view: watch::Receiver<SharedView>,
     /// Clock and randomness.
     pub world: World,
+    /// Whether every voter that answers holds the keys of today.
+    pub entrusted: Arc<AtomicBool>,
 }
 
 impl Office {
     /// An office with the keys of `identity`.
     pub fn new(identity: Arc<Mutex<Identity>>, live: LiveIdentity, doors: Doors, terms: Terms) -> Arc<Self> {
-        let Doors { ledger, mirror, store, view, world } = doors;
+        let Doors { ledger, mirror, store, view, world, entrusted } = doors;
         Arc::new(Self {
             identity,
             live,
@@ -97,9 +101,15 @@ impl Office {
             view,
             world,
             terms,
+            entrusted,
             turn: tokio::sync::Mutex::new(()),
             waiting: tokio::sync::Semaphore::new(MAX_WAITING),
         })
+    }
+
+    /// Whether the authority's key is on this node.
+    pub fn holds_key(&self) -> bool {
+        self.identity.lock().authority().is_some()
     }
 
     fn authority(&self) -> Result<Authority, Refusal> {

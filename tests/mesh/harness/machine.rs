@@ -67,9 +67,14 @@ impl Machine {
         machine
     }
 
+    /// Uses another machine's admin credentials from now on.
+    pub fn take_credentials_of(&mut self, seed: &Self) {
+        self.kubeconfig.clone_from(&seed.kubeconfig);
+    }
+
     /// Begins to join; the admin's credentials are the seed's from now on.
     pub fn join(&mut self, seed: &Self, token: &str) {
-        self.kubeconfig.clone_from(&seed.kubeconfig);
+        self.take_credentials_of(seed);
         self.up(&["--join", &seed.at(), "--token", token]);
     }
 

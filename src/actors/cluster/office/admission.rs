@@ -149,9 +149,7 @@ impl Office {
     async fn register(&self, name: &NodeId, known: Option<&Registered>, pod_cidr: &str) -> Result<u64, Status> {
         let raft_id = self.world.entropy.fork().next_u64().max(2);
         let failed = |error: crate::store::Error| Status::internal(error.to_string());
-        if let Some(former) = known.and_then(|known| known.replica) {
-            self.store.remove(former).await.map_err(failed)?;
-        }
+        self.remove_replicas(name).await?;
         self.ledger.execute(joining::register(name.0.as_ref(), known, raft_id, pod_cidr)).await?;
         self.store.add_learner(raft_id, name.0.as_ref()).await.map_err(failed)?;
         Ok(raft_id)

@@ -1,6 +1,7 @@
 //! One authority after the other: the next step is `plan::authority`'s to choose; here it is carried out.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Office, refused};
@@ -41,6 +42,10 @@ impl Office {
     async fn advance(&self, mut asked: bool) -> Result<(), Status> {
         for _ in 0..MAX_STEPS {
             let action = self.next(asked)?;
+            // The next leader must be able to go on from here.
+            if !self.entrusted.load(Ordering::Relaxed) {
+                return self.publish().await;
+            }
             match action {
                 Action::Wait { .. } => return self.publish().await,
                 Action::Generate => self.generate()?,
