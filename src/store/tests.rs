@@ -2,6 +2,8 @@
 
 mod learners;
 mod net;
+mod once;
+mod takeover;
 mod voters;
 
 use std::path::Path;

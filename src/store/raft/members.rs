@@ -42,6 +42,11 @@ pub struct Replica {
 }
 
 impl Consensus {
+    /// This replica's number.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// What this replica is.
     pub fn standing(&self) -> Standing {
         match self.raft.metrics().borrow().state {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::transfer::Chunk;
 use super::{LogId, Peer, Types};
 use crate::model::Revision;
+use crate::store::once::Ticket;
 use crate::store::{Error, Outcome, Txn};
 
 /// Carries requests to the stores of other nodes, where [`crate::store::Store::answer`] answers them.
@@ -57,7 +58,7 @@ pub enum PeerRequest {
         /// The piece.
         chunk: Chunk,
     },
-    /// A write, for the leader.
+    /// A write, for the leader, which is not repeated; of nodes of an older version.
     Commit(Txn),
     /// [`crate::store::Store::compact`], for the leader.
     Compact(Revision),
@@ -66,6 +67,15 @@ pub enum PeerRequest {
         /// Whether who asks has waited in vain for what is committed and wants to be told again.
         remind: bool,
     },
+    /// A write, for the leader, which may be sent again, also to another.
+    Once {
+        /// Makes it known again.
+        ticket: Ticket,
+        /// What to write.
+        txn: Txn,
+    },
+    /// How the node is, asked by a leader that wants to hand over.
+    Health,
 }
 
 impl PeerRequest {
@@ -76,7 +86,7 @@ impl PeerRequest {
 
     /// Whether it is raft's own, which must not wait behind requests of clients.
     pub fn is_urgent(&self) -> bool {
-        matches!(self, Self::Append { .. } | Self::Vote { .. } | Self::Canvass { .. } | Self::Stand { .. })
+        matches!(self, Self::Append { .. } | Self::Vote { .. } | Self::Canvass { .. } | Self::Stand { .. } | Self::Health)
     }
 }
 
@@ -96,7 +106,7 @@ pub enum PeerAnswer {
         /// After the last chunk.
         vote: Option<openraft::Vote<u64>>,
     },
-    /// To `Commit`.
+    /// To `Commit` and `Once`.
     Commit {
         /// What became of it.
         result: Result<Outcome, Error>,
@@ -118,6 +128,13 @@ pub enum PeerAnswer {
     },
     /// The store has stopped, or refused what it got; nothing is known.
     Failed,
+    /// To `Once`: the ticket is older than what is remembered. Nothing was done now; earlier it may have been.
+    Forgotten(Revision),
+    /// To `Health`: the 99th percentile of its recent syncs.
+    Health {
+        /// Microseconds.
+        sync_p99_micros: u64,
+    },
 }
 
 /// [`AppendEntriesResponse`], which neither copies nor leaves this crate as it is.

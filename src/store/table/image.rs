@@ -8,7 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Epoch, ObjectKey, Revision};
-use crate::store::mvcc::Image;
+use crate::store::mvcc::{Image, Refusal};
+use crate::store::once::Done;
 use crate::store::{Change, ChangeKind, Record};
 
 /// A frame is closed once it holds this many bytes.
@@ -17,8 +18,8 @@ pub const FRAME_BYTES: usize = 256 * 1024;
 const FRAME_MAX: usize = 64 * 1024 * 1024;
 /// Length and checksum before each frame.
 const PREFIX: usize = 8;
-/// Format that this build writes and reads.
-const VERSION: u32 = 1;
+/// Format that this build writes; it reads older ones too. 2 added the tickets.
+const VERSION: u32 = 2;
 
 /// Why an image could not be read.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ enum Item {
     Base(Row),
     Change { kind: u8, row: Row, cause: u64 },
     End { items: u64 },
+    Done { revision: u64, session: u64, sequence: u64, refusal: Option<Box<Refusal>> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,6 +106,10 @@ fn item(image: &Image, nth: usize) -> Option<Item> {
         return Some(Item::Fence { actor: actor.clone(), epoch: epoch.0 });
     }
     let at = at - image.fences.len();
+    if let Some(Done { revision, session, sequence, refusal }) = image.done.get(at).cloned() {
+        return Some(Item::Done { revision: revision.0, session, sequence, refusal });
+    }
+    let at = at - image.done.len();
     if let Some(record) = image.base.get(at) {
         return Some(Item::Base(Row::of(record)));
     }
@@ -213,7 +219,7 @@ type Latest = std::collections::BTreeMap<ObjectKey, Arc<Record>>;
 fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<(), ReadError> {
     match item {
         Item::Head { version, applied, compacted, consensus } if nth == 0 => {
-            if version != VERSION {
+            if !(1..=VERSION).contains(&version) {
                 return Err(ReadError::Damaged("it was written by a newer version of shoal"));
             }
             image.applied = Revision(applied);
@@ -223,6 +229,9 @@ fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<
         _ if nth == 0 => return Err(ReadError::Damaged("it does not start with a head")),
         Item::Fence { actor, epoch } => {
             image.fences.insert(actor, Epoch(epoch));
+        }
+        Item::Done { revision, session, sequence, refusal } => {
+            image.done.push(Done { revision: Revision(revision), session, sequence, refusal });
         }
         Item::Base(row) => {
             let record = Arc::new(row.record());
@@ -265,5 +274,59 @@ impl Row {
             value: self.value,
             splice: self.splice,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Image, ReadError> {
+        decode(&mut |offset, out| {
+            let rest = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+            let read = rest.len().min(out.len());
+            out[..read].copy_from_slice(&rest[..read]);
+            Ok(read)
+        })
+    }
+
+    fn of_version(version: u32) -> Vec<u8> {
+        let mut frame = vec![0; PREFIX];
+        let head = Item::Head { version, applied: 9, compacted: 3, consensus: Bytes::from_static(b"c") };
+        for item in [head, Item::Fence { actor: "a".into(), epoch: 4 }, Item::End { items: 2 }] {
+            rmp_serde::encode::write(&mut frame, &item).unwrap();
+        }
+        seal(&mut frame).unwrap();
+        frame
+    }
+
+    #[test]
+    fn images_of_older_versions_are_read_and_newer_ones_refused() {
+        for version in 1..=VERSION {
+            let image = read(&of_version(version)).unwrap();
+            assert_eq!((image.applied, image.compacted, image.fences.len()), (Revision(9), Revision(3), 1));
+            assert!(image.done.is_empty());
+        }
+        assert!(matches!(read(&of_version(VERSION + 1)), Err(ReadError::Damaged(why)) if why.contains("newer")));
+    }
+
+    #[test]
+    fn tickets_come_back_from_an_image_in_few_bytes() {
+        let refusal = Refusal::Conflict { key: ObjectKey::new(crate::model::ResourceId::new("", "pods"), "a", "b"), actual: None };
+        let done = |n: u64| Done {
+            revision: Revision(1_000_000 + n),
+            session: u64::MAX - n % 3,
+            sequence: 500_000 + n,
+            refusal: (n == 7).then(|| Box::new(refusal.clone())),
+        };
+        let image = Image { applied: Revision(2_000_000), done: (0..1000).map(done).collect(), ..Image::default() };
+        let mut bytes = Vec::new();
+        encode(&image, &mut |part| {
+            bytes.extend_from_slice(part);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(read(&bytes).unwrap().done, image.done);
+        assert!(bytes.len() < 30_000, "{}", bytes.len());
     }
 }

@@ -3,7 +3,7 @@
 use super::net::{Net, eventually, level, objects, options};
 use super::*;
 
-async fn three(net: &Arc<Net>, disks: &[SimDisk]) -> Vec<Store> {
+pub(super) async fn three(net: &Arc<Net>, disks: &[SimDisk]) -> Vec<Store> {
     let mut stores = vec![net.open(1, &disks[0]).await];
     for node in 2..=3 {
         stores.push(net.open(node, &disks[usize::try_from(node).unwrap() - 1]).await);
@@ -14,11 +14,11 @@ async fn three(net: &Arc<Net>, disks: &[SimDisk]) -> Vec<Store> {
     stores
 }
 
-fn disks(seed: u64) -> Vec<SimDisk> {
+pub(super) fn disks(seed: u64) -> Vec<SimDisk> {
     (0..3).map(|n| SimDisk::new(seed * 10 + n)).collect()
 }
 
-fn leader_of<'a>(stores: impl IntoIterator<Item = &'a Store>) -> Option<Store> {
+pub(super) fn leader_of<'a>(stores: impl IntoIterator<Item = &'a Store>) -> Option<Store> {
     stores.into_iter().find(|store| store.leads()).cloned()
 }
 
