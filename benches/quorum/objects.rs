@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::cluster::{Member, ports};
 use super::etcd::Etcd;
-use super::figures::resident;
+use super::figures::{processor_of, resident};
 use super::protocol::{Command, Settings};
 use crate::paper::Authority;
 use crate::{Failure, Plan};
@@ -15,7 +15,7 @@ const MEGABYTE: f64 = 1024.0 * 1024.0;
 pub async fn run(plan: &Plan) -> Result<(), Failure> {
     let objects = plan.objects;
     println!("\n{objects} objects of 3 KB, {} MB (reach for 1,000,000: start in 10 s)", objects * 3 / 1024);
-    println!("{:<34} {:>9} {:>9} {:>12}", "who", "fill s", "start s", "resident MB");
+    println!("{:<34} {:>9} {:>9} {:>9} {:>12}", "who", "fill s", "start s", "CPU s", "resident MB");
     let authority = Authority::new();
     let dir = plan.dir.join("objects");
     shoal(plan, &authority, dir.join("shoal"))?;
@@ -48,6 +48,7 @@ fn shoal(plan: &Plan, authority: &Authority, dir: std::path::PathBuf) -> Result<
 
 fn line(who: &str, filled: Duration, start: Duration, pid: u32) -> Result<(), Failure> {
     let (filled, start, memory) = (filled.as_secs_f64(), start.as_secs_f64(), resident(pid)? as f64 / MEGABYTE);
-    println!("{who:<34} {filled:>9.1} {start:>9.2} {memory:>12.0}");
+    let processor = processor_of(pid).as_secs_f64();
+    println!("{who:<34} {filled:>9.1} {start:>9.2} {processor:>9.2} {memory:>12.0}");
     Ok(())
 }

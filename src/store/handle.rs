@@ -272,11 +272,7 @@ impl Store {
 impl Inner {
     /// Tells everybody that the store has ended; the first cause stays.
     fn fail(&self, cause: Error) {
-        self.failed.send_if_modified(|failed| {
-            let first = failed.is_none();
-            failed.get_or_insert(cause);
-            first
-        });
+        super::watch::fail(&self.failed, &self.applied, cause);
     }
 }
 

@@ -214,7 +214,18 @@ fn frame_at(bytes: &[u8], at: usize) -> Result<Option<&[u8]>, ReadError> {
     if sound { Ok(Some(body)) } else { Err(ReadError::Damaged("a checksum does not match")) }
 }
 
-type Latest = std::collections::BTreeMap<ObjectKey, Arc<Record>>;
+/// What the changes read so far made of the objects that they touch; all others are as in the base. Few, where the base may
+/// be a million.
+type Latest = std::collections::BTreeMap<ObjectKey, Option<Arc<Record>>>;
+
+/// The version before a change; the base is in key order.
+fn before(base: &[Arc<Record>], latest: &Latest, key: &ObjectKey) -> Option<Arc<Record>> {
+    if let Some(known) = latest.get(key) {
+        return known.clone();
+    }
+    let at = base.binary_search_by(|record| record.key.cmp(key)).ok()?;
+    base.get(at).cloned()
+}
 
 fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<(), ReadError> {
     match item {
@@ -234,9 +245,7 @@ fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<
             image.done.push(Done { revision: Revision(revision), session, sequence, refusal });
         }
         Item::Base(row) => {
-            let record = Arc::new(row.record());
-            latest.insert(record.key.clone(), record.clone());
-            image.base.push(record);
+            image.base.push(Arc::new(row.record()));
         }
         Item::Change { kind, row, cause } => {
             let kind = [ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted]
@@ -244,10 +253,8 @@ fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<
                 .find(|known| *known as u8 == kind)
                 .ok_or(ReadError::Damaged("a change is of no known kind"))?;
             let record = Arc::new(row.record());
-            let previous = match kind {
-                ChangeKind::Deleted => latest.remove(&record.key),
-                _ => latest.insert(record.key.clone(), record.clone()),
-            };
+            let previous = before(&image.base, latest, &record.key);
+            latest.insert(record.key.clone(), (kind != ChangeKind::Deleted).then(|| record.clone()));
             image.history.push(Arc::new(Change { kind, record, previous, cause }));
         }
         Item::Head { .. } | Item::End { .. } => return Err(ReadError::Damaged("an item is out of place")),
