@@ -2,24 +2,32 @@
 //!
 //! Rooms: `txn` what can be asked, `record` what is kept, `watch` ordered changes, `log` the raft log in segments,
 //! `writer` the one that writes it, `table` the state machine's disk, `mvcc` its memory, `raft` the openraft glue,
-//! `keeper` compaction and snapshots, `open` starts it all, `handle` the public face, `mutant` planted faults.
+//! `keeper` compaction and snapshots, `open` starts it all, `handle` the public face, `mutant` planted faults, `commit` the
+//! way of a write, `once` what keeps a repeated one from being done twice.
 //!
 //! `backup` all of it as a file.
 //!
 //! With other nodes: `contact` whether a quorum answers, `survey` where everybody's log ends, `recovery` a new beginning with one
 //! of them, `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
 //! leader, `rounds` one question for many readers, `pulse` elections and news that got lost.
+//! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
+//! leader, `rounds` one question for many readers, `pulse` elections and news that got lost, `hand_over` leaders that go, `disk` who
+//! of the voters has a healthy one.
 
 mod answer;
 pub mod backup;
 mod cluster;
 mod contact;
+mod commit;
+pub mod disk;
 mod forward;
+mod hand_over;
 pub mod handle;
 mod keeper;
 pub mod log;
 pub mod mutant;
 pub mod mvcc;
+pub mod once;
 mod open;
 mod pulse;
 pub mod raft;

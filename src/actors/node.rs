@@ -168,8 +168,10 @@ impl Node {
         let _ = ended.wait_for(|ended| *ended).await;
     }
 
-    /// Stops every actor and closes the store. Containers go on.
+    /// Hands over the lead of the store where it has it, stops every actor and closes the store. Containers go on.
     pub async fn stop(&self) {
+        // While the way to the others is still there.
+        self.store.step_aside().await;
         self.service.stop.cancel();
         self.root.stop(None);
         let tree = self.tree.lock().take();

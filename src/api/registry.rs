@@ -189,7 +189,7 @@ pub fn store_failure(error: &store::Error) -> Status {
         }
         store::Error::Fenced => Status::new(409, "Conflict", error.to_string()),
         store::Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
-        store::Error::Future { .. } => too_large(error),
+        store::Error::Future { .. } => too_large(&error.to_string()),
         store::Error::Busy => {
             let mut status = Status::new(429, "TooManyRequests", error.to_string());
             status.retry_after_seconds = Some(1);
@@ -214,8 +214,9 @@ pub fn store_failure(error: &store::Error) -> Status {
 
 const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
 
-fn too_large(error: &store::Error) -> Status {
-    let mut status = Status::new(504, "Timeout", format!("Too large resource version: {error}"));
+/// This replica did not come to the revision in time.
+fn too_large(what: &str) -> Status {
+    let mut status = Status::new(504, "Timeout", format!("Too large resource version: {what}"));
     status.causes.push(crate::kube::status::Cause {
         reason: "ResourceVersionTooLarge",
         message: "Too large resource version".into(),

@@ -2,7 +2,7 @@
 //! a majority of both the old and the new ones decides, and are odd in number before and after: an even number bears
 //! no more deaths than one less.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A learner that is further behind than so many entries is not made a voter: writes would wait for it.

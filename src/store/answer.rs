@@ -46,12 +46,16 @@ impl Store {
             PeerRequest::Survey(_) => PeerAnswer::Survey(self.end().await),
             PeerRequest::Stand { .. } => self.stand(from).await,
             PeerRequest::Chunk { chunk, .. } => self.take_chunk(from, chunk).await,
-            // The request was counted where it came in; a leader that is asked does not pass it on.
-            _ if !self.leads() => PeerAnswer::NotLeader(self.leader()),
-            PeerRequest::Commit(txn) => {
-                let result = self.commit(txn).await;
-                PeerAnswer::Commit { result, applied: self.revision() }
+            PeerRequest::Health => {
+                let micros = self.sync_recent_p99().as_micros();
+                PeerAnswer::Health { sync_p99_micros: u64::try_from(micros).unwrap_or(u64::MAX) }
             }
+            // The request was counted where it came in; a leader that is asked does not pass it on.
+            _ if !self.inner.forward.serves() => {
+                PeerAnswer::NotLeader(self.leader().filter(|leader| *leader != self.inner.forward.node))
+            }
+            PeerRequest::Commit(txn) => self.commit_for_another(None, txn).await,
+            PeerRequest::Once { ticket, txn } => self.commit_for_another(Some(ticket), txn).await,
             PeerRequest::Compact(revision) => PeerAnswer::Compact(self.compact(revision).await),
             PeerRequest::ReadIndex { remind } => {
                 let answer = self.barrier().await;

@@ -15,6 +15,9 @@ use crate::model::Revision;
 /// the loss is known. Longer than elections take.
 pub const LOST_AFTER: Duration = Duration::from_secs(2);
 
+/// A write waits so long for a quorum that is known to be lost: it may be about to come back.
+const REGAINED_WITHIN: Duration = Duration::from_millis(750);
+
 /// The quorum does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost {
@@ -164,8 +167,13 @@ impl Store {
         self.inner.contact.removed().await
     }
 
-    /// Refuses where the quorum is known to be lost.
-    pub(super) fn check_quorum(&self) -> Result<(), Error> {
+    /// Refuses where the quorum is known to be lost and does not come back within [`REGAINED_WITHIN`].
+    pub(super) async fn check_quorum(&self) -> Result<(), Error> {
+        if self.inner.contact.lost().is_none() {
+            return Ok(());
+        }
+        let mut lost = self.inner.contact.lost.subscribe();
+        let _ = timeout(REGAINED_WITHIN, lost.wait_for(Option::is_none)).await;
         self.inner.contact.lost().map_or(Ok(()), |lost| Err(lost.error(false)))
     }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::contact::Contact;
 use super::forward::Forward;
 use super::handle::{COMMIT_BYTES, COMMITS, Inner};
+use super::once::Tickets;
 use super::log::{Log, owner};
 use super::raft::link::Wire;
 use super::raft::log_store::LogStore;
@@ -117,6 +118,7 @@ impl Store {
             index: log.index(),
             durable: watch::Sender::default(),
             latency: parking_lot::Mutex::default(),
+            recent: parking_lot::Mutex::default(),
             space: parking_lot::Mutex::default(),
             disk,
             dir,
@@ -130,7 +132,8 @@ impl Store {
         let (id, found) = ((options.raft_id, options.node.as_str()), options.role == Role::Found);
         let consensus = Consensus::start(id, found, log.clone(), machine, wire).await;
         let consensus = consensus.map_err(|error| shared.durable.borrow().failed.clone().unwrap_or(error))?;
-        let inner = assemble(consensus, log, shared, failed, ended, &options);
+        let tickets = Tickets::new(&mut world.entropy.fork());
+        let inner = assemble(consensus, (log, tickets), shared, failed, ended, &options);
         keeper::start(&inner, &options);
         pulse::start(&inner, world.entropy.fork());
         Ok(Self::new(inner))
@@ -139,7 +142,7 @@ impl Store {
 
 fn assemble(
     consensus: Consensus,
-    log: LogStore,
+    (log, tickets): (LogStore, Tickets),
     shared: Arc<Shared>,
     failed: Arc<watch::Sender<Option<Error>>>,
     writer: writer::Ended,
@@ -151,6 +154,7 @@ fn assemble(
         heard: Arc::default(),
         node: options.node.clone(),
         patience: options.patience,
+        yields: Arc::default(),
     };
     Inner {
         consensus,
@@ -169,6 +173,7 @@ fn assemble(
         reads: Rounds::default(),
         caught_up: Arc::default(),
         contact: Arc::new(Contact::new(Instant::now())),
+        tickets,
     }
 }
 

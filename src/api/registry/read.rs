@@ -9,13 +9,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::select::selected;
-use super::{Place, Registry, store_failure};
-use crate::api::options::{ListOptions, VersionMatch, check_fields};
+use super::{Place, Registry, store_failure, too_large};
+use crate::api::options::{ListOptions, check_fields};
 use crate::kube::resource::Resource;
 use crate::kube::status::Status;
 use crate::model::{ObjectKey, Revision, Scope};
 use crate::store::{self, Freshness, Record};
 
+/// How long a read waits for a revision that came from another replica, as long as Kubernetes' watch cache does.
+pub const FRESH_WITHIN: Duration = Duration::from_secs(3);
 /// How many records a page of a selected list looks at in one go.
 const SCAN: usize = 512;
 
@@ -77,10 +79,13 @@ impl Registry {
         check_fields(resource, &options.selection.fields)?;
         let scope = scope(resource, namespace, options.selection.name());
         if let Some(token) = &options.continue_token {
-            return self.next_page(resource, &scope, &decode_token(token)?, options);
+            let token = decode_token(token)?;
+            // The page before may have come from a replica that is ahead of this one.
+            self.wait_for(Some(token.rv)).await?;
+            return self.next_page(resource, &scope, &token, options);
         }
-        let exact = options.version_match == Some(VersionMatch::Exact);
-        if exact {
+        self.wait_for(options.resource_version).await?;
+        if options.is_exact() {
             let at = options.resource_version.map(Revision);
             return self.page(resource, &scope, at, None, options).map_err(PageError::into_status);
         }
@@ -137,20 +142,21 @@ impl Registry {
         }
     }
 
-    /// Waits until reads are as recent as asked: the most recent (`None`), or not older than a revision (0: any). Where
-    /// the quorum is lost the most recent is what there is here, and the answer says so.
+    /// Waits until reads are as recent as asked: the most recent (`None`), or not older than a revision (0: any). A revision
+    /// that this replica has not applied yet is waited for, at most [`FRESH_WITHIN`]. Where the quorum is lost the most
+    /// recent is what there is here, and the answer says so.
     pub async fn wait_for(&self, at_least: Option<u64>) -> Result<Option<Stale>, Status> {
-        if at_least.is_some_and(|wanted| wanted <= self.store.revision().0) {
-            return Ok(None);
-        }
-        let stale = match self.store.refresh().await.map_err(|error| store_failure(&error))? {
-            Freshness::Newest(_) => None,
-            Freshness::Stale(since) => Some(Stale(since)),
+        let Some(wanted) = at_least else {
+            let freshness = self.store.refresh().await.map_err(|error| store_failure(&error))?;
+            return Ok(match freshness {
+                Freshness::Newest(_) => None,
+                Freshness::Stale(since) => Some(Stale(since)),
+            });
         };
-        let newest = self.store.revision();
-        match at_least {
-            Some(wanted) if wanted > newest.0 => Err(store_failure(&store::Error::Future { newest })),
-            _ => Ok(stale),
+        match self.store.reach(Revision(wanted), FRESH_WITHIN).await {
+            Err(store::Error::Future { newest }) => Err(too_large(&format!("{wanted}, current: {newest}"))),
+            Err(error) => Err(store_failure(&error)),
+            Ok(()) => Ok(None),
         }
     }
 }

@@ -70,7 +70,8 @@ impl Registry {
         check_fields(resource, &options.selection.fields)?;
         let scope = scope(resource, namespace, name.or(options.selection.name()));
         let from_now = options.resource_version.is_none_or(|version| version == 0);
-        let stale = self.wait_for(if from_now { options.resource_version } else { None }).await?;
+        // Whoever resumes at a revision that it had from another replica is kept until this one has come to it.
+        let stale = self.wait_for(options.resource_version).await?;
         let initial = options.initial_events.unwrap_or(from_now);
         let (pending, from) = if initial {
             self.existing(&scope, options.initial_events == Some(true))?

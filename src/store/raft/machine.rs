@@ -185,7 +185,8 @@ fn apply_one(state: &mut Mvcc, applied: &mut Applied, entry: &Entry) -> Reply {
     let revision = revision_of(&entry.log_id);
     applied.last = Some(entry.log_id);
     match &entry.payload {
-        EntryPayload::Normal(Command::Txn(txn)) => return state.apply(txn, revision),
+        EntryPayload::Normal(Command::Txn(txn)) => return state.apply(txn, revision).map(|()| revision),
+        EntryPayload::Normal(Command::Once(ticket, txn)) => return state.apply_once(ticket, txn, revision),
         EntryPayload::Normal(Command::Compact(at)) => state.compact(*at),
         EntryPayload::Membership(membership) => {
             applied.membership = Membership::new(Some(entry.log_id), membership.clone());
@@ -193,7 +194,7 @@ fn apply_one(state: &mut Mvcc, applied: &mut Applied, entry: &Entry) -> Reply {
         EntryPayload::Blank => {}
     }
     state.skip(revision);
-    Ok(())
+    Ok(revision)
 }
 
 impl RaftStateMachine<Types> for Machine {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::transfer::Chunk;
 use super::{LogId, Peer, Types};
 use crate::model::Revision;
+use crate::store::once::Ticket;
 use crate::store::{Error, Outcome, Txn};
 
 /// Carries requests to the stores of other nodes, where [`crate::store::Store::answer`] answers them.
@@ -69,7 +70,7 @@ pub enum PeerRequest {
         #[serde(default)]
         recovery: u64,
     },
-    /// A write, for the leader.
+    /// A write, for the leader, which is not repeated; of nodes of an older version.
     Commit(Txn),
     /// [`crate::store::Store::compact`], for the leader.
     Compact(Revision),
@@ -81,6 +82,15 @@ pub enum PeerRequest {
     /// Where the log ends, and who leads: asked by a replica that misses the quorum, and before a recovery. Who asks, where
     /// its log names it.
     Survey(Option<Asker>),
+    /// A write, for the leader, which may be sent again, also to another.
+    Once {
+        /// Makes it known again.
+        ticket: Ticket,
+        /// What to write.
+        txn: Txn,
+    },
+    /// How the node is, asked by a leader that wants to hand over.
+    Health,
 }
 
 /// How a replica introduces itself.
@@ -138,7 +148,12 @@ impl PeerRequest {
     pub fn is_urgent(&self) -> bool {
         matches!(
             self,
-            Self::Append { .. } | Self::Vote { .. } | Self::Canvass { .. } | Self::Stand { .. } | Self::Survey(_)
+            Self::Append { .. }
+                | Self::Vote { .. }
+                | Self::Canvass { .. }
+                | Self::Stand { .. }
+                | Self::Survey(_)
+                | Self::Health
         )
     }
 }
@@ -159,7 +174,7 @@ pub enum PeerAnswer {
         /// After the last chunk.
         vote: Option<openraft::Vote<u64>>,
     },
-    /// To `Commit`.
+    /// To `Commit` and `Once`.
     Commit {
         /// What became of it.
         result: Result<Outcome, Error>,
@@ -185,6 +200,13 @@ pub enum PeerAnswer {
     Survey(End),
     /// To `Canvass` and `Survey`: the cluster has gone on without who asks.
     Removed(Removal),
+    /// To `Once`: the ticket is older than what is remembered. Nothing was done now; earlier it may have been.
+    Forgotten(Revision),
+    /// To `Health`: the 99th percentile of its recent syncs.
+    Health {
+        /// Microseconds.
+        sync_p99_micros: u64,
+    },
 }
 
 /// [`AppendEntriesResponse`], which neither copies nor leaves this crate as it is.

@@ -252,17 +252,27 @@ async fn news_that_got_lost_is_told_again_and_an_idle_cluster_is_silent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forwarded_write_is_repeated_only_where_it_was_certainly_not_made() {
+async fn a_forwarded_write_is_repeated_until_the_patience_ends_and_done_once() {
     let (net, disks) = (Net::new(1), disks());
     let (leader, learner) = pair(&net, (&disks.0, &disks.1)).await;
     net.loses_commit_answers.store(true, Ordering::Relaxed);
-    assert!(matches!(
-        learner.commit(put("once", Expect::Absent)).await,
-        Err(Error::Unavailable | Error::NoQuorum { .. })
-    ));
+    let writer = learner.clone();
+    let waiting = tokio::spawn(async move { writer.commit(put("twice", Expect::Absent)).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(leader.get(&key("twice")).is_some() && !waiting.is_finished());
+    let lost = |made| matches!(made, Err(Error::Unavailable | Error::NoQuorum { .. }));
+    assert!(lost(learner.commit(put("once", Expect::Absent)).await));
     let made = leader.get(&key("once")).unwrap();
-    assert_eq!((made.created, made.modified), (made.modified, leader.revision()), "made, and only once");
+    assert_eq!(made.created, made.modified, "made, and only once");
+    assert!(lost(waiting.await.unwrap()), "no answer ever came");
+    let writer = learner.clone();
+    let waiting = tokio::spawn(async move { writer.commit(put("heard", Expect::Absent)).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
     net.loses_commit_answers.store(false, Ordering::Relaxed);
+    let heard = waiting.await.unwrap().unwrap();
+    assert_eq!(leader.get(&key("heard")).unwrap().created, heard.revision, "the first outcome");
+    let changes = changes(&mut leader.watch(Scope::ALL, Revision(0)).unwrap(), heard.revision).await;
+    assert_eq!(changes.len(), 3, "{changes:?}");
     net.cut("n1", "n2");
     let (writer, started) = (learner.clone(), tokio::time::Instant::now());
     let waiting = tokio::spawn(async move { writer.commit(put("late", Expect::Absent)).await });
