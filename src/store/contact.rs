@@ -167,6 +167,11 @@ impl Store {
         self.inner.contact.removed().await
     }
 
+    /// Refuses where the quorum is known to be lost.
+    pub(super) fn refuse_lost(&self) -> Result<(), Error> {
+        self.inner.contact.lost().map_or(Ok(()), |lost| Err(lost.error(false)))
+    }
+
     /// Refuses where the quorum is known to be lost and does not come back within [`REGAINED_WITHIN`].
     pub(super) async fn check_quorum(&self) -> Result<(), Error> {
         if self.inner.contact.lost().is_none() {
@@ -174,7 +179,7 @@ impl Store {
         }
         let mut lost = self.inner.contact.lost.subscribe();
         let _ = timeout(REGAINED_WITHIN, lost.wait_for(Option::is_none)).await;
-        self.inner.contact.lost().map_or(Ok(()), |lost| Err(lost.error(false)))
+        self.refuse_lost()
     }
 
     /// `error` as it reads where the quorum is lost.

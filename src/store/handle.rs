@@ -96,7 +96,7 @@ impl Store {
             // The only voter acknowledges a write after it has applied it: what is applied is all there is.
             return Ok(self.revision());
         }
-        self.check_quorum().await?;
+        self.refuse_lost()?;
         let wanted = self.inner.reads.join(async || self.read_index().await).await?;
         if timeout(REMIND_AFTER, self.applied(wanted)).await.is_err() {
             self.inner.forward.read_index(&mut self.inner.forward.search(), true).await?;

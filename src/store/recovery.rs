@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use openraft::{EntryPayload, LeaderId, Membership, Vote};
 
 use super::log::frame::{Kind, Place, Record};
-use super::log::{Log, owner};
+use super::log::{self, Log, owner};
 use super::open::lock;
 use super::raft::log_store::{decode, encode, log_id, place};
 use super::raft::{LogId, Peer, Types};
@@ -46,15 +46,31 @@ pub fn rebuild(options: &StoreOptions, rebuild: &Rebuild, world: &World) -> Resu
     let mut table = ImageTable::open(disk, &dir.join("state"))?;
     let state = table.load()?.map_or(Ok(None), |image| super::raft::machine::applied_by(&image))?;
     let Some(from) = Before::read(&log, state)? else { return Err(Error::Invalid) };
-    if from.term > rebuild.term {
-        return Err(Error::Invalid);
-    }
-    let made = LogId::new(LeaderId::new(rebuild.term, options.raft_id), from.last.index + 1);
-    if from.last.leader_id != made.leader_id {
+    if last_recovery(&log, world, options)? < rebuild.recovery {
+        // Terms may have gone by since the replicas were asked.
+        let term = rebuild.term.max(from.term + 1);
+        let made = LogId::new(LeaderId::new(term, options.raft_id), from.last.index + 1);
         let unit = from.unit(rebuild, options, made).map_err(|error| disk_error(&error))?;
         log.append(&unit, from.committed).map_err(|error| disk_error(&error))?;
     }
     Ok(Revision(from.last.index))
+}
+
+/// The count of recoveries in the last entry of the log, where that is a membership; 0 elsewhere.
+fn last_recovery(log: &Log, world: &World, options: &StoreOptions) -> Result<u64, Error> {
+    let index = log.index();
+    let slot = {
+        let index = index.lock();
+        index.last().and_then(|last| index.slot(last.index))
+    };
+    let Some(slot) = slot else { return Ok(0) };
+    let read = log::read(&*world.disk, &options.dir.join("log"), &[slot]).map_err(|error| disk_error(&error))?;
+    let entry = read.first().map(decode::<openraft::Entry<Types>>).transpose();
+    let entry = entry.map_err(|_| Error::Damaged("the log's last entry is not readable".into()))?;
+    Ok(match entry.map(|entry| entry.payload) {
+        Some(EntryPayload::Membership(last)) => last.nodes().map(|(_, peer)| peer.recovery).max().unwrap_or(0),
+        _ => 0,
+    })
 }
 
 /// What a store holds before.
@@ -86,7 +102,7 @@ impl Before {
         nodes.insert(options.raft_id, peer(&options.node));
         let membership = Membership::new(vec![BTreeSet::from([options.raft_id])], nodes);
         let entry = openraft::Entry::<Types> { log_id: made, payload: EntryPayload::Membership(membership) };
-        let vote = Vote::<u64>::new(rebuild.term, options.raft_id);
+        let vote = Vote::<u64>::new(made.leader_id.term, options.raft_id);
         let mut unit = Vec::new();
         if self.behind {
             // A state was installed and the power went before the log noted it.

@@ -34,7 +34,7 @@ async fn without_a_quorum_reads_are_stale_and_quick_and_writes_say_who_is_missin
     tokio::time::sleep(Duration::from_secs(5)).await;
     let refused = stores[2].commit(put("b", Expect::Any)).await.unwrap_err();
     assert_eq!(refused, Error::NoQuorum { reachable: 1, voters: 3, unknown: false });
-    assert_eq!(again.elapsed(), Duration::from_secs(5));
+    assert!(again.elapsed() < Duration::from_secs(6), "a write waits a moment only");
     assert!(refused.to_string().starts_with("no quorum: 1 of 3 voters are reachable"), "{refused}");
     assert_eq!(stores[2].barrier().await, Err(refused));
 }
@@ -53,8 +53,8 @@ async fn a_voter_notices_the_loss_without_a_read_and_its_end_within_a_second() {
         assert!(store.lost().is_some(), "{:?}", store.role());
         let began = tokio::time::Instant::now();
         assert!(matches!(store.refresh().await, Ok(Freshness::Stale(_))));
-        assert!(matches!(store.commit(put("a", Expect::Any)).await, Err(Error::NoQuorum { reachable: 1, .. })));
         assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(matches!(store.commit(put("a", Expect::Any)).await, Err(Error::NoQuorum { reachable: 1, .. })));
     }
     net.heal();
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -242,6 +242,7 @@ async fn a_full_follower_stops_nobody_and_a_full_leader_takes_deletes() {
     let at = stores[..2].iter().position(Store::leads).unwrap();
     disks[at].set_faults(full);
     let refused = loop {
+        // What the disk had room for is not refused yet.
         if let Err(error) = leader.commit(put("b", Expect::Any)).await {
             break error;
         }
