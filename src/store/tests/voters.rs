@@ -1,6 +1,6 @@
 //! Three voters: leaders that die, come back, are cut off, and hand over.
 
-use super::net::{Net, eventually, level, objects, options};
+use super::net::{Net, eventually, level, objects};
 use super::*;
 
 pub(super) async fn three(net: &Arc<Net>, disks: &[SimDisk]) -> Vec<Store> {
