@@ -29,6 +29,10 @@ const STAGGER: Duration = Duration::from_millis(60);
 const JITTER: Duration = Duration::from_millis(30);
 /// Least and greatest wait before a voter that was not elected asks again.
 const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(80), Duration::from_millis(160));
+/// The first election gets so many times as long, each further one twice as long as the one before.
+const ELECT_FIRST: u32 = 3;
+/// An election gets so many times as long, at most.
+const AGAIN_MOST: u32 = 24;
 /// Longest sleep of a voter that waits for a silence, so that it notices when it was stopped itself.
 const TICK: Duration = Duration::from_millis(100);
 /// A sleep that takes so much longer than it should was a time in which this node heard nothing because it did not run.
@@ -150,14 +154,22 @@ impl Pulse {
     /// Waits for a silence, and stands for election where most voters hear it too, until somebody leads.
     async fn follow(&self) {
         let consensus = &self.forward.consensus;
+        let mut leads = consensus.leads_news();
         let Some(silence) = self.silence().await else { return };
+        let before = leads.now();
+        let mut patience = ELECT_FIRST;
         while consensus.standing() == Standing::Voter && self.forward.heard.at() == silence {
+            let mut again = self.rng.lock().random_range(AGAIN_AFTER.0..AGAIN_AFTER.1);
             if self.canvass().await {
                 consensus.elect().await;
+                // Votes are written to disks, which may be slow.
+                again *= patience;
+                patience = (patience * 2).min(AGAIN_MOST);
+            }
+            if timeout(again, leads.other_than(before)).await.is_ok() {
+                return;
             }
             self.miss();
-            let again = self.rng.lock().random_range(AGAIN_AFTER.0..AGAIN_AFTER.1);
-            sleep(again).await;
         }
     }
 

@@ -141,6 +141,7 @@ pub async fn start(settings: &NodeSettings, restarts: &Restarts) -> Result<Node,
         let mut children = vec![body::child(tasks), toolbox];
         children.extend(share.children(core, &body));
         children.push(serve(body.listeners, &core.service));
+        children.push(relieve(core.registry.store(), settings.control.slow_disk));
         children
     })
     .await?)
@@ -296,6 +297,18 @@ fn pack(puller: &Arc<ImagePuller>) -> Child {
         async move {
             puller.pull(toolbox::NAME, &[]).await?;
             std::future::pending().await
+        }
+    })
+}
+
+/// Hands over the lead of the store where this node's disk is too slow for it.
+fn relieve(store: &Store, slow_disk: Duration) -> Child {
+    let store = store.clone();
+    Task::child("relief", move || {
+        let store = store.clone();
+        async move {
+            store.hand_over_when_slow(slow_disk).await;
+            Ok(())
         }
     })
 }
