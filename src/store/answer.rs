@@ -41,7 +41,7 @@ impl Store {
             }
             PeerRequest::Canvass { last, asker } => {
                 let behind = asker.is_some_and(|asker| asker.recovery < self.inner.log.recovery());
-                PeerAnswer::Canvass(!behind && self.would_vote(last))
+                PeerAnswer::Canvass(!behind && !self.inner.contact.is_removed() && self.would_vote(last))
             }
             PeerRequest::Survey(_) => PeerAnswer::Survey(self.end().await),
             PeerRequest::Stand { .. } => self.stand(from).await,

@@ -117,6 +117,11 @@ impl Contact {
         });
     }
 
+    /// Whether somebody said so.
+    pub fn is_removed(&self) -> bool {
+        self.removed.borrow().is_some()
+    }
+
     /// Waits until somebody says so.
     pub async fn removed(&self) -> String {
         let mut removed = self.removed.subscribe();

@@ -39,6 +39,9 @@ const TICK: Duration = Duration::from_millis(100);
 const STALLED: Duration = Duration::from_millis(50);
 /// Bound on asking the other voters before.
 const CANVASS_WITHIN: Duration = Duration::from_millis(200);
+/// Bound on waiting for the others once a majority would vote for this node: one of them may know that the cluster has
+/// gone on without it.
+const VETO_WITHIN: Duration = Duration::from_millis(50);
 /// First wait before news that did not get through is sent again; it doubles while that goes on.
 const REMIND_FIRST: Duration = Duration::from_millis(50);
 /// Longest such wait.
@@ -244,7 +247,7 @@ impl Pulse {
 
     /// Asks the other voters whether they would vote for this node: without that, one that comes back from a cut would
     /// disturb a healthy leader with its higher term. Where one of them knows that this replica was removed, it never stands.
-    /// Answers as soon as a majority would.
+    /// Answers soon after a majority would: somebody else may know better.
     async fn canvass(&self) -> bool {
         let consensus = &self.forward.consensus;
         let others = consensus.other_voters();
@@ -252,11 +255,17 @@ impl Pulse {
         let request = PeerRequest::Canvass { last: consensus.wire().log.last(), asker };
         let ask = |target| async move { (target, consensus.wire().peers.call(target, request.clone()).await) };
         let mut asked: FuturesUnordered<_> = others.iter().map(|(_, target)| ask.clone()(target)).collect();
-        let until = Instant::now() + CANVASS_WITHIN;
+        let enough = others.len().div_ceil(2);
+        let mut until = Instant::now() + CANVASS_WITHIN;
         let mut granted = 1;
-        while granted <= others.len().div_ceil(2) {
+        loop {
             match timeout_at(until, asked.next()).await {
-                Ok(Some((_, Ok(PeerAnswer::Canvass(true))))) => granted += 1,
+                Ok(Some((_, Ok(PeerAnswer::Canvass(true))))) => {
+                    granted += 1;
+                    if granted > enough {
+                        until = until.min(Instant::now() + VETO_WITHIN);
+                    }
+                }
                 Ok(Some((target, Ok(PeerAnswer::Removed(removal)))))
                     if asker.as_ref().is_some_and(|asker| removal.concerns(asker)) =>
                 {
@@ -264,10 +273,9 @@ impl Pulse {
                     return false;
                 }
                 Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return false,
+                Ok(None) | Err(_) => return granted > enough,
             }
         }
-        true
     }
 }
 

@@ -151,8 +151,8 @@ impl Consensus {
         let raft = openraft::Raft::new(id, Arc::new(config()), Network(wire.clone()), log, machine.clone()).await;
         let raft = raft.map_err(|_| Error::Disk)?;
         let this = Self { raft, machine, wire, id };
-        this.wire.log.saw(this.raft.metrics().borrow().membership_config.membership());
         let known = this.raft.is_initialized().await.map_err(|_| Error::Unavailable)?;
+        this.wire.log.saw(this.raft.metrics().borrow().membership_config.membership());
         if !known && found {
             let members = BTreeMap::from([(id, Peer::on(node))]);
             this.raft.initialize(members).await.map_err(|_| Error::Unavailable)?;
