@@ -5,10 +5,12 @@
 //! `keeper` compaction and snapshots, `open` starts it all, `handle` the public face, `mutant` planted faults.
 //!
 //! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
-//! leader, `rounds` one question for many readers, `pulse` elections and news that got lost.
+//! leader, `rounds` one question for many readers, `contacts` whom the leader has answered lately, `pulse` elections and
+//! news that got lost.
 
 mod answer;
 mod cluster;
+pub mod contacts;
 mod forward;
 pub mod handle;
 mod keeper;

@@ -36,6 +36,7 @@ impl Store {
                 PeerAnswer::Commit { result, applied: self.revision() }
             }
             PeerRequest::Compact(revision) => PeerAnswer::Compact(self.compact(revision).await),
+            PeerRequest::ReadIndex { .. } if !self.inner.contacts.note(from, Instant::now()) => PeerAnswer::Failed,
             PeerRequest::ReadIndex { remind } => {
                 let answer = self.barrier().await;
                 if remind {

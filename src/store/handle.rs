@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use super::contacts::Contacts;
 use super::forward::{At, Forward};
 use super::mvcc::{self, Mvcc, Refusal};
 use super::raft::log_store::LogStore;
@@ -55,6 +56,7 @@ pub(super) struct Inner {
     pub forward: Forward,
     pub receiver: Receiver,
     pub reads: Rounds,
+    pub contacts: Contacts,
     pub caught_up: Arc<watch::Sender<bool>>,
 }
 
@@ -169,6 +171,11 @@ impl Store {
             timeout(self.inner.forward.patience, self.applied(wanted)).await.map_err(|_| Error::Unavailable)??;
         }
         Ok(self.revision())
+    }
+
+    /// Whom this node, as leader, has answered lately.
+    pub fn contacts(&self) -> &Contacts {
+        &self.inner.contacts
     }
 
     async fn read_index(&self) -> Result<Revision, Error> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
+use super::contacts::Contacts;
 use super::forward::Forward;
 use super::handle::{COMMIT_BYTES, COMMITS, Inner};
 use super::log::{Log, owner};
@@ -165,6 +166,7 @@ fn assemble(
         forward,
         receiver: Receiver::default(),
         reads: Rounds::default(),
+        contacts: Contacts::default(),
         caught_up: Arc::default(),
     }
 }
