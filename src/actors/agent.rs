@@ -2,7 +2,8 @@
 //!
 //! Rooms: `parts` what the agent is given; `pod` one pod's supervisor; `follow` the stream of objects; `roster` who
 //! supervises what; `orphans` what nobody supervises; `node` the Node object and its lease; `spec` what runtimes are
-//! asked with; `fence` whether the quorum still hears the node; `probing`, `puller`, `credentials` the work of actions; `gateway` logs and exec for the API.
+//! asked with; `fence` whether the quorum still hears the node; `probing`, `puller`, `credentials` the work of actions;
+//! `gateway` logs and exec for the API.
 
 mod credentials;
 mod fence;

@@ -150,9 +150,8 @@ impl Liveness {
 
     /// Whoever is condemned and needs no declaration any more is declared already, or removed.
     fn pardon(&self, commands: &[Command], memory: &mut Memory) {
-        let open = |name: &String| {
-            commands.iter().any(|one| matches!(one, Command::Patch { key, .. } if *key.name == **name))
-        };
+        let open =
+            |name: &String| commands.iter().any(|one| matches!(one, Command::Patch { key, .. } if *key.name == **name));
         let (open, done) = std::mem::take(&mut memory.condemned).into_iter().partition(open);
         memory.condemned = open;
         done.iter().for_each(|name| self.store.contacts().acquit(name));

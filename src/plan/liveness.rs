@@ -141,9 +141,8 @@ mod tests {
         let made = json!({ "metadata": { "name": "c", "uid": "c", "creationTimestamp": "1970-01-01T00:00:00Z" } });
         let key = ObjectKey::new(id::NODES, "", "c");
         young.put(Arc::new(Object::new(key, Revision(9), made.to_string().into()).unwrap()));
-        let unheard = |now| {
-            declare(&young, |_| Seen::Unknown(Duration::MAX), Duration::from_secs(3), now).unwrap().len()
-        };
+        let unheard =
+            |now| declare(&young, |_| Seen::Unknown(Duration::MAX), Duration::from_secs(3), now).unwrap().len();
         assert_eq!((unheard(Timestamp(9_000_000)), unheard(Timestamp(10_000_000))), (0, 1));
     }
 }

@@ -111,7 +111,9 @@ fn next_taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
             next.push(Taint {
                 key: (*key).to_owned(),
                 effect: (*effect).to_owned(),
-                time_added: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time((now + SECOND).whole_seconds().jiff())),
+                time_added: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                    (now + SECOND).whole_seconds().jiff(),
+                )),
                 value: None,
             });
         }

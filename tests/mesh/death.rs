@@ -58,9 +58,9 @@ fn pods(api: &Machine) -> Result<Vec<Pod>, String> {
         name: text(pod, "/metadata/name"),
         node: text(pod, "/spec/nodeName"),
         ip: text(pod, "/status/podIP"),
-        ready: pod["status"]["conditions"].as_array().is_some_and(|all| {
-            all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
-        }),
+        ready: pod["status"]["conditions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")),
         going: pod["metadata"]["deletionTimestamp"].is_string(),
     };
     Ok(list["items"].as_array().ok_or("no list")?.iter().map(pod).collect())

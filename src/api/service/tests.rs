@@ -75,7 +75,11 @@ impl Api {
         let world =
             World { clock: Arc::new(SystemClock), entropy: Arc::new(SeededEntropy::new(7)), disk: Arc::new(RealDisk) };
         let store = Store::open(StoreOptions::new(dir.path(), "n1"), world.clone()).await.unwrap();
-        let registry = Registry::new(store, world, standard(ServiceAddresses::default(), DefaultToleration { wait: Duration::from_secs(5) }));
+        let registry = Registry::new(
+            store,
+            world,
+            standard(ServiceAddresses::default(), DefaultToleration { wait: Duration::from_secs(5) }),
+        );
         let service = Service::new(registry, Arc::new(Nowhere), Arc::new(BuiltIn), &Limits::default());
         let api = Self { service, _dir: dir };
         api.ok("POST", "/api/v1/namespaces", json!({ "metadata": { "name": "default" } })).await;
