@@ -370,7 +370,6 @@ fn a_fence_stops_all_at_once_without_hooks_and_opens_without_back_off() {
          wait 100
          fence stop
          wait 2
-         wait 60
          fence run",
         "> start
          = Pending a#0=ContainerCreating
@@ -396,9 +395,9 @@ fn a_fence_stops_all_at_once_without_hooks_and_opens_without_back_off() {
          Signal a 15
          > wait 2
          Signal a 9
-         = Running a#1=Error(137)
-         > wait 60
+         = Running a#1=CrashLoopBackOff
          > fence run
+         = Running a#1=Error(137)
          EnsureImage a#2
          Create a#2
          = Running a#2=ContainerCreating
