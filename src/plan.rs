@@ -2,11 +2,10 @@
 //! source, all arguments; actors carry it out.
 //!
 //! Rooms: `snapshot` what planners see, `command` what they ask for, `controller` their shape, `queue` when which key is
-//! due, `pace` what can wait its turn; `write`, `select`, `owner`, `readiness`, `backend` what they share; `pod` the life
-//! of a pod on its node; `cidr` which node gets which pod addresses, `routes` how nodes reach each other's; the rest is one room a controller.
-//! due, `pace` what can wait its turn; `write`, `select`, `owner`, `readiness`, `backend` what they share;
-//! `authority` when the cluster's authority is replaced; `pod` the life of a pod on its node; the rest is one room a
-//! controller.
+//! due, `pace` what can wait its turn; `write`, `select`, `owner`, `readiness`, `backend`, `disruption` what they share;
+//! `cidr` which node gets which pod addresses, `routes` how nodes reach each other's; `liveness` which nodes are doubted
+//! and which are declared dead, `fencing` what a node stops by itself; `authority` when the cluster's authority is
+//! replaced; `pod` the life of a pod on its node; the rest is one room a controller.
 
 pub mod authority;
 mod backend;
@@ -14,9 +13,11 @@ pub mod cidr;
 pub mod command;
 pub mod controller;
 pub mod deployment;
+mod disruption;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event_ttl;
+pub mod fencing;
 pub mod garbage;
 pub mod joining;
 pub mod kubernetes_service;
@@ -40,6 +41,7 @@ pub mod scheduler;
 mod select;
 pub mod service_account;
 pub mod snapshot;
+pub mod taint_eviction;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -78,6 +80,7 @@ pub fn controllers(cluster: &Cluster) -> Vec<Box<dyn Controller>> {
         Box::new(endpointslice::EndpointSlices),
         Box::new(kubernetes_service::KubernetesService::new(api.0, api.1, api.2)),
         Box::new(node::Nodes),
+        Box::new(taint_eviction::TaintEviction),
         Box::new(pod_gc::PodGc),
         Box::new(event_ttl::EventTtl),
     ]

@@ -13,6 +13,9 @@
 //! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
 //! leader, `rounds` one question for many readers, `pulse` elections and news that got lost, `hand_over` leaders that go, `disk` who
 //! of the voters has a healthy one.
+//! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
+//! leader, `rounds` one question for many readers, `contacts` whom the leader has answered lately, `pulse` elections and
+//! news that got lost.
 
 mod answer;
 pub mod backup;
@@ -20,6 +23,7 @@ mod cluster;
 mod contact;
 mod commit;
 pub mod disk;
+pub mod contacts;
 mod forward;
 mod hand_over;
 pub mod handle;

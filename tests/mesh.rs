@@ -5,6 +5,7 @@
 
 mod certificates;
 mod cuts;
+mod death;
 mod five_nodes;
 mod harness;
 mod leaving;

@@ -2,9 +2,11 @@
 //!
 //! Rooms: `parts` what the agent is given; `pod` one pod's supervisor; `follow` the stream of objects; `roster` who
 //! supervises what; `orphans` what nobody supervises; `node` the Node object and its lease; `spec` what runtimes are
-//! asked with; `probing`, `puller`, `credentials` the work of actions; `gateway` logs and exec for the API.
+//! asked with; `fence` whether the quorum still hears the node; `probing`, `puller`, `credentials` the work of actions;
+//! `gateway` logs and exec for the API.
 
 mod credentials;
+mod fence;
 mod follow;
 pub mod gateway;
 mod node;
@@ -29,7 +31,7 @@ use super::supervisor::Child;
 use crate::kube::object::Object;
 use crate::store::watch::Batch;
 pub use gateway::LocalGateway;
-pub use parts::{Machine, NodeSettings, Objects, Parts};
+pub use parts::{Machine, NodeSettings, Objects, Parts, Quorum};
 pub use puller::ImagePuller;
 use roster::Roster;
 
@@ -49,6 +51,8 @@ pub enum Message {
     SyncNode,
     /// Look for what no pod accounts for.
     Sweep,
+    /// Judge the pods that must not run twice.
+    Judge,
     /// Pod uids of all that is on the node.
     Present(BTreeSet<String>),
 }
@@ -91,6 +95,7 @@ impl Actor for Agent {
             }
             Message::Revive(uid) => roster.revive(&uid).await?,
             Message::SyncNode => roster.sync_node(),
+            Message::Judge => roster.judge(),
             Message::Sweep => roster.sweep(),
             Message::Present(here) => roster.present(here),
         }

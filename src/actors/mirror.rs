@@ -7,7 +7,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::kube::object::{DecodeError, Object};
-use crate::model::{Revision, Scope};
+use crate::kube::resource::id;
+use crate::model::{ObjectKey, Revision, Scope};
 use crate::plan::Snapshot;
 use crate::store::{self, Change, ChangeKind, Record, Store};
 
@@ -145,6 +146,19 @@ impl Mirror {
             self.tell(|changes| changes.note(&noted));
         }
         Ok(())
+    }
+
+    /// Tells planners which nodes gossip suspects; the objects of those that this changes count as changed.
+    pub fn doubt(&self, nodes: BTreeSet<String>) {
+        let noted: Vec<Noted> = {
+            let mut snapshot = self.snapshot.write();
+            let changed = snapshot.doubt(nodes);
+            let node = |name: String| snapshot.get(&ObjectKey::new(id::NODES, "", &name)).cloned();
+            changed.into_iter().filter_map(node).map(|object| Noted { object, cause: 0 }).collect()
+        };
+        if !noted.is_empty() {
+            self.tell(|changes| changes.note(&noted));
+        }
     }
 
     fn tell(&self, note: impl Fn(&mut Changes)) {

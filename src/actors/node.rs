@@ -12,6 +12,7 @@ pub mod restart;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use ractor::{Actor, ActorRef, SpawnErr};
@@ -28,7 +29,7 @@ use super::mirror::Mirror;
 use super::reach::{self, PodStreams, Reach};
 use super::service::Service as Task;
 use super::supervisor::{self, Child, Supervisor};
-use crate::api::admission::{self, ServiceAddresses};
+use crate::api::admission::{self, DefaultToleration, ServiceAddresses};
 use crate::api::authz::BuiltIn;
 use crate::api::gateway::NodeGateway;
 use crate::api::registry::Registry;
@@ -68,6 +69,8 @@ pub struct NodeParts {
     pub logs: Arc<dyn LogSource>,
     /// Addresses that services are given.
     pub services: ServiceAddresses,
+    /// How long pods that say nothing stay on a node that is not ready or not reachable, in whole seconds.
+    pub default_toleration: Duration,
     /// The certificate that clients of the API must trust, PEM.
     pub authority_pem: String,
     /// Where pods and others reach the API.
@@ -111,8 +114,9 @@ impl Node {
     /// # Errors
     /// Where a child cannot be started even once.
     pub async fn assemble(parts: NodeParts, more: impl FnOnce(&Core) -> Vec<Child> + Send) -> Result<Self, SpawnErr> {
-        let registry =
-            Registry::new(parts.store.clone(), parts.world.clone(), admission::standard(parts.services.clone()));
+        let toleration = DefaultToleration { wait: parts.default_toleration };
+        let rules = admission::standard(parts.services.clone(), toleration);
+        let registry = Registry::new(parts.store.clone(), parts.world.clone(), rules);
         let mirror = Arc::new(Mirror::default());
         let doors = doors(&parts, &registry);
         let gateway = gateway(&parts, &doors);
@@ -201,6 +205,7 @@ fn doors(parts: &NodeParts, registry: &Arc<Registry>) -> Parts {
         executor: registry.clone(),
         puller: parts.puller.clone(),
         starts: Arc::new(tokio::sync::Semaphore::new(MAX_STARTS)),
+        quorum: Arc::new(parts.store.clone()),
     }
 }
 

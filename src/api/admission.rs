@@ -3,12 +3,14 @@
 mod allocation;
 mod lifecycle;
 mod service_account;
+mod toleration;
 
 use serde_json::Value;
 
 pub use allocation::ServiceAddresses;
 pub use lifecycle::NamespaceLifecycle;
 pub use service_account::ServiceAccount;
+pub use toleration::DefaultToleration;
 
 use super::identity::Identity;
 use crate::kube::resource::Resource;
@@ -58,6 +60,6 @@ pub trait Admission: Send + Sync + 'static {
 }
 
 /// The rules every cluster has.
-pub fn standard(addresses: ServiceAddresses) -> Vec<Box<dyn Admission>> {
-    vec![Box::new(NamespaceLifecycle), Box::new(ServiceAccount), Box::new(addresses)]
+pub fn standard(addresses: ServiceAddresses, toleration: DefaultToleration) -> Vec<Box<dyn Admission>> {
+    vec![Box::new(NamespaceLifecycle), Box::new(ServiceAccount), Box::new(toleration), Box::new(addresses)]
 }

@@ -1,5 +1,6 @@
 //! The pods behind a service: which belong to it, and which of their ports its ports lead to.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub struct Backend {
     pub addresses: Vec<IpAddr>,
     /// Where the service's ports lead in it.
     pub ports: Vec<BackendPort>,
-    /// Whether it is ready to serve.
+    /// Whether it is ready to serve, and nobody suspects its node.
     pub serving: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
@@ -41,10 +42,15 @@ pub struct BackendPort {
     pub app_protocol: Option<String>,
 }
 
-/// The services that a change of `object` may matter to: itself, or those whose selector takes the pod.
+/// The services that a change of `object` may matter to: itself, those whose selector takes the pod, or those that lead
+/// to the node.
 pub fn marks(object: &Object, snapshot: &Snapshot) -> Vec<ObjectKey> {
     if object.key.is(id::SERVICES) {
         return vec![object.key.clone()];
+    }
+    if object.key.is(id::NODES) {
+        let here = snapshot.pods_on(&object.key.name);
+        return here.flat_map(|pod| marks(pod, snapshot)).collect::<BTreeSet<_>>().into_iter().collect();
     }
     if !object.key.is(id::PODS) {
         return Vec::new();
@@ -81,7 +87,7 @@ pub fn of_service(key: &ObjectKey, service: &Service, snapshot: &Snapshot) -> Re
         }
         backends.push(Backend {
             ports: ports.iter().filter_map(|port| resolve(port, &pod)).collect(),
-            serving: readiness::is_ready(&pod),
+            serving: readiness::is_ready(&pod) && !object.pod_node().is_some_and(|node| snapshot.doubted(node)),
             terminating: object.is_terminating(),
             object: Arc::clone(object),
             pod,

@@ -1,4 +1,9 @@
-//! Which nodes are declared dead: gossip suspects, and what holds the quorum's pen writes it down.
+//! Which nodes are declared dead: gossip suspects, and who leads the quorum writes it down once a node has been silent
+//! for long enough.
+//!
+//! Rooms: `doubts` what gossip suspects, since when, and which of it planners are told.
+
+pub mod doubts;
 
 use std::time::Duration;
 
@@ -18,24 +23,32 @@ pub const UNHEARD_OF: Duration = Duration::from_secs(10);
 pub enum Seen {
     /// It answers, or may still.
     Alive,
-    /// It is dead or has left.
-    Gone,
+    /// It has been silent for this long.
+    Silent(Duration),
+    /// It was decided that it is dead, and may not have been written down.
+    Condemned,
     /// Nobody has heard of it, for this long.
     Unknown(Duration),
 }
 
-/// Declares every node whose life has ended and that is not declared yet: all its conditions become `Unknown`. A node
-/// that comes back writes its own conditions.
+/// Declares every node that has been silent for `declare_after` and is not declared yet: all its conditions become
+/// `Unknown`. A node that comes back writes its own conditions.
 ///
 /// # Errors
 /// Where a node cannot be decoded; nothing is declared then.
-pub fn declare(snapshot: &Snapshot, seen: impl Fn(&str) -> Seen, now: Timestamp) -> Result<Vec<Command>, DecodeError> {
+pub fn declare(
+    snapshot: &Snapshot,
+    seen: impl Fn(&str) -> Seen,
+    declare_after: Duration,
+    now: Timestamp,
+) -> Result<Vec<Command>, DecodeError> {
     let mut commands = Vec::new();
     for object in snapshot.list(id::NODES, None) {
         let gone = match seen(&object.key.name) {
             Seen::Alive => false,
-            Seen::Gone => true,
-            Seen::Unknown(since) => since.min(age(object, now)) >= UNHEARD_OF,
+            Seen::Silent(silent) => silent >= declare_after,
+            Seen::Condemned => true,
+            Seen::Unknown(since) => since.min(age(object, now)) >= UNHEARD_OF.max(declare_after),
         };
         if gone {
             commands.extend(unknown(object, now)?);
@@ -102,12 +115,12 @@ mod tests {
     }
 
     fn declared(ready: &[(&str, &str)], seen: Seen) -> Vec<Command> {
-        declare(&nodes(ready), |_| seen, Timestamp::default()).unwrap()
+        declare(&nodes(ready), |_| seen, Duration::from_secs(3), Timestamp::default()).unwrap()
     }
 
     #[test]
-    fn a_gone_node_is_declared_once_and_conditions_of_others_stay() {
-        let commands = declared(&[("a", "True"), ("b", "Unknown")], Seen::Gone);
+    fn a_silent_node_is_declared_once_and_conditions_of_others_stay() {
+        let commands = declared(&[("a", "True"), ("b", "Unknown")], Seen::Silent(Duration::from_secs(3)));
         let [Command::Patch { key, body, .. }] = &commands[..] else { panic!("{commands:?}") };
         assert_eq!(&*key.name, "a");
         let conditions = body.pointer("/status/conditions").unwrap().as_array().unwrap();
@@ -120,13 +133,16 @@ mod tests {
     #[test]
     fn a_node_that_lives_or_was_not_heard_of_for_a_moment_is_left_alone() {
         assert_eq!(declared(&[("a", "True")], Seen::Alive), []);
+        assert_eq!(declared(&[("a", "True")], Seen::Silent(Duration::from_millis(2_999))), []);
+        assert_eq!(declared(&[("a", "True")], Seen::Condemned).len(), 1);
         assert_eq!(declared(&[("a", "True")], Seen::Unknown(Duration::from_secs(9))), []);
         assert_eq!(declared(&[("a", "True")], Seen::Unknown(UNHEARD_OF)).len(), 1);
         let mut young = nodes(&[]);
         let made = json!({ "metadata": { "name": "c", "uid": "c", "creationTimestamp": "1970-01-01T00:00:00Z" } });
         let key = ObjectKey::new(id::NODES, "", "c");
         young.put(Arc::new(Object::new(key, Revision(9), made.to_string().into()).unwrap()));
-        let unheard = |now| declare(&young, |_| Seen::Unknown(Duration::MAX), now).unwrap().len();
+        let unheard =
+            |now| declare(&young, |_| Seen::Unknown(Duration::MAX), Duration::from_secs(3), now).unwrap().len();
         assert_eq!((unheard(Timestamp(9_000_000)), unheard(Timestamp(10_000_000))), (0, 1));
     }
 }

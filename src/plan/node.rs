@@ -1,19 +1,17 @@
-//! Nodes: taints that follow their conditions, and the eviction of pods that do not tolerate them.
-
-use std::time::Duration;
+//! Nodes: taints that follow their conditions, and the readiness of pods that nobody can ask any more. Who has to leave
+//! a tainted node is `taint_eviction`'s to say.
 
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use rand::RngCore;
 use serde_json::{Value, json};
 
-use super::scheduler::tolerates;
 use super::{Command, Controller, Plan, Snapshot, readiness, write};
 use crate::kube::object::{DecodeError, Object};
 use crate::kube::resource::id;
 use crate::model::{ObjectKey, Timestamp};
 
-/// Most pods evicted by one plan.
-pub const BURST: usize = 500;
+/// A taint counts from the next whole second, so that nobody counts from before it was there; less than this.
+const SECOND: std::time::Duration = std::time::Duration::from_micros(999_999);
 
 /// A taint that stands for a condition: the condition, the status that it stands for, the taint's key, its effects.
 type Rule = (&'static str, &'static str, &'static str, &'static [&'static str]);
@@ -28,7 +26,7 @@ const RULES: &[Rule] = &[
 ];
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
-/// Taints nodes and evicts pods. Its keys are nodes.
+/// Taints nodes. Its keys are nodes.
 #[derive(Debug, Default)]
 pub struct Nodes;
 
@@ -42,11 +40,11 @@ impl Controller for Nodes {
             return vec![object.key.clone()];
         }
         let node = object.pod_node().map(|node| ObjectKey::new(id::NODES, "", node));
-        let alarmed = |key: &ObjectKey| {
+        let lost = |key: &ObjectKey| {
             let node = snapshot.get(key).and_then(|node| node.view::<Node>().ok());
-            node.is_some_and(|node| taints(&node).iter().any(|taint| taint.effect == "NoExecute"))
+            node.is_some_and(|node| ready_status(&node) == "Unknown")
         };
-        node.filter(alarmed).into_iter().collect()
+        node.filter(lost).into_iter().collect()
     }
 
     fn reconcile(
@@ -70,14 +68,9 @@ impl Controller for Nodes {
             plan.commands.push(write::replace(object, None, body));
             return Ok(plan);
         }
-        let fatal: Vec<&Taint> = taints(&node).iter().filter(|taint| taint.effect == "NoExecute").collect();
-        let unreachable = ready_status(&node) == "Unknown";
-        for pod in snapshot.pods_on(&key.name) {
-            if unreachable {
+        if ready_status(&node) == "Unknown" {
+            for pod in snapshot.pods_on(&key.name) {
                 plan.commands.extend(unready(pod, now)?);
-            }
-            if !fatal.is_empty() && plan.commands.len() < BURST {
-                evict(pod, &fatal, now, &mut plan)?;
             }
         }
         Ok(plan)
@@ -118,41 +111,14 @@ fn next_taints(node: &Node, now: Timestamp) -> Option<Vec<Taint>> {
             next.push(Taint {
                 key: (*key).to_owned(),
                 effect: (*effect).to_owned(),
-                time_added: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now.whole_seconds().jiff())),
+                time_added: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                    (now + SECOND).whole_seconds().jiff(),
+                )),
                 value: None,
             });
         }
     }
     (next != have).then_some(next)
-}
-
-/// Evicts the pod now, or says when to look again; a pod that tolerates everything for good stays.
-fn evict(object: &Object, fatal: &[&Taint], now: Timestamp, plan: &mut Plan) -> Result<(), DecodeError> {
-    let pod = object.view::<Pod>()?;
-    if object.is_terminating() || readiness::is_ended(&pod) {
-        return Ok(());
-    }
-    let Some(left) = fatal.iter().filter_map(|taint| patience(&pod, taint, now)).min() else { return Ok(()) };
-    if left.is_zero() {
-        let message = format!("Marking for deletion Pod {}/{}", object.key.namespace, object.key.name);
-        plan.commands.push(write::delete(object));
-        plan.commands.push(write::event(object, false, "TaintManagerEviction", message));
-    } else {
-        plan.again_after = Some(plan.again_after.map_or(left, |again| again.min(left)));
-    }
-    Ok(())
-}
-
-/// How long the pod still tolerates the taint; `None`: for ever.
-fn patience(pod: &Pod, taint: &Taint, now: Timestamp) -> Option<Duration> {
-    let tolerations = pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
-    let covering: Vec<_> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
-    if covering.is_empty() {
-        return Some(Duration::ZERO);
-    }
-    let seconds = covering.iter().filter_map(|toleration| toleration.toleration_seconds).min()?;
-    let since = taint.time_added.as_ref().map_or(now, |time| Timestamp::from(time.0));
-    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).saturating_sub(now.since(since)))
 }
 
 /// Nobody can say that a pod on an unreachable node is ready.

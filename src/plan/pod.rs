@@ -2,7 +2,8 @@
 //!
 //! Rooms: `observed` what is known; `action` what is asked, what came of it and what is told; `record` how results
 //! change what is known; `build` the way up; `ending` the way down; `containers` one container's next step; `backoff`,
-//! `probe` counters; `status` the report; `adopt` what a restarted node finds; `image`, `env`, `resources`, `files`,
+//! `probe` counters; `status` the report; `adopt` what a restarted node finds; `fenced` what a node without a
+//! quorum stops; `image`, `env`, `resources`, `files`,
 //! `security` what specs are built from.
 
 pub mod action;
@@ -13,6 +14,7 @@ pub mod containers;
 pub mod ending;
 pub mod env;
 pub mod etc;
+pub mod fenced;
 pub mod fields;
 pub mod files;
 pub mod image;
@@ -34,6 +36,7 @@ pub use probe::ProbeKind;
 
 use crate::model::Timestamp;
 use action::Wake;
+use fenced::Fence;
 
 /// What to do about a pod now.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,9 +54,11 @@ pub struct Step {
 /// Decides the next step of `pod`.
 pub fn step(pod: &Pod, observed: &Observed, now: Timestamp) -> Step {
     let mut wake = Wake::default();
-    let mut actions = match ending::cause(pod, observed, now, &mut wake) {
-        Some(cause) => ending::actions(pod, observed, cause, now, &mut wake),
-        None => build::actions(pod, observed, now, &mut wake),
+    let mut actions = match (observed.fence, ending::cause(pod, observed, now, &mut wake)) {
+        (Fence::Stop { since }, _) if observed.any_running() => fenced::stop(pod, observed, since, now, &mut wake),
+        (_, Some(cause)) => ending::actions(pod, observed, cause, now, &mut wake),
+        (Fence::Open, None) => build::actions(pod, observed, now, &mut wake),
+        (Fence::Hold | Fence::Stop { .. }, None) => Vec::new(),
     };
     actions.retain(|action| !observed.in_flight.contains(action));
     Step {

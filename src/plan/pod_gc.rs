@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use rand::RngCore;
-use serde_json::{Value, json};
 
-use super::{Command, Controller, Plan, Snapshot, readiness, write};
+use super::{Command, Controller, Plan, Snapshot, disruption, fencing, readiness};
 use crate::kube::object::{DecodeError, Object};
 use crate::kube::resource::id;
 use crate::model::{ObjectKey, Timestamp};
@@ -84,40 +83,22 @@ fn remove(object: &Object) -> Command {
     }
 }
 
-/// First says in a condition that the pod is lost; a while after that, unless the node came back, deletes it.
+/// First says in a condition that the pod is lost; a while after that, unless the node came back, deletes it. One that
+/// must not run twice waits until a node that was removed while it was cut off must have stopped it.
 fn quarantine(object: &Object, now: Timestamp) -> Result<Plan, DecodeError> {
     let pod = object.view::<Pod>()?;
     let condition = readiness::condition(&pod, "DisruptionTarget");
     let Some(said) = condition.filter(|one| one.reason.as_deref() == Some(REASON)) else {
-        let command = say_lost(object, now)?;
+        let command = disruption::target(object, REASON, "PodGC: node no longer exists", now)?;
         return Ok(Plan { commands: vec![command], again_after: Some(QUARANTINE) });
     };
     let since = said.last_transition_time.as_ref().map(|time| Timestamp::from(time.0)).unwrap_or_default();
-    let left = QUARANTINE.saturating_sub(now.since(since));
+    let wait = QUARANTINE + fencing::tolerated(object)?.unwrap_or_default();
+    let left = wait.saturating_sub(now.since(since));
     if left.is_zero() {
         return Ok(Plan { commands: vec![remove(object)], again_after: None });
     }
     Ok(Plan { commands: Vec::new(), again_after: Some(left) })
-}
-
-fn say_lost(object: &Object, now: Timestamp) -> Result<Command, DecodeError> {
-    let condition = json!({
-        "type": "DisruptionTarget",
-        "status": "True",
-        "reason": REASON,
-        "message": "PodGC: node no longer exists",
-        "lastProbeTime": null,
-        "lastTransitionTime": now.rfc3339(),
-    });
-    let mut body = object.value()?;
-    if let Some(Value::Object(status)) = body.get_mut("status") {
-        let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-        if let Some(conditions) = conditions.as_array_mut() {
-            conditions.retain(|one| one.get("type").and_then(Value::as_str) != Some("DisruptionTarget"));
-            conditions.push(condition);
-        }
-    }
-    Ok(write::replace(object, Some("status"), body))
 }
 
 /// Deletes the oldest ended pods beyond what is kept.

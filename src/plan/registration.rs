@@ -17,6 +17,9 @@ const KUBELET_VERSION: &str = "v1.36.0";
 /// Seconds for which a lease is held.
 const LEASE_SECONDS: i32 = 40;
 
+/// Annotation of a Node: the port that its API listens at.
+pub const API_PORT: &str = "shoal.dev/api-port";
+
 /// What is true of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -24,6 +27,8 @@ pub struct Facts {
     pub name: String,
     /// Its addresses.
     pub ips: Vec<IpAddr>,
+    /// Port of its API; 0 where it serves none.
+    pub api_port: u16,
     /// Addresses of its pods.
     pub pod_cidr: String,
     /// Labels besides those that every node has.
@@ -67,25 +72,29 @@ pub struct NodeImage {
 pub fn object(facts: &Facts, now: Timestamp) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node",
-        "metadata": { "name": facts.name, "labels": labels(facts) },
+        "metadata": { "name": facts.name, "labels": labels(facts), "annotations": annotations(facts) },
         "spec": spec(facts),
         "status": with_times(status(facts), None, now),
     })
 }
 
-/// What is missing in the known object's labels and spec; `None` where nothing is.
+/// What is missing in the known object's labels, annotations and spec; `None` where nothing is.
 pub fn metadata_patch(known: &Map<String, Value>, facts: &Facts) -> Option<Value> {
     let at = |path: [&str; 2]| known.get(path[0]).and_then(|part| part.get(path[1]));
-    let labels: Map<String, Value> = labels(facts)
-        .into_iter()
-        .filter(|(key, value)| at(["metadata", "labels"]).and_then(|labels| labels.get(key)) != Some(value))
-        .collect();
+    let missing = |wanted: Map<String, Value>, field: &str| -> Map<String, Value> {
+        let have = at(["metadata", field]);
+        wanted.into_iter().filter(|(key, value)| have.and_then(|have| have.get(key)) != Some(value)).collect()
+    };
+    let (labels, annotations) = (missing(labels(facts), "labels"), missing(annotations(facts), "annotations"));
     let no_cidr = at(["spec", "podCIDR"]).is_none() && !facts.pod_cidr.is_empty();
-    match (labels.is_empty(), no_cidr) {
-        (true, false) => None,
-        (_, false) => Some(json!({ "metadata": { "labels": labels } })),
-        (_, true) => Some(json!({ "metadata": { "labels": labels }, "spec": spec(facts) })),
+    if labels.is_empty() && annotations.is_empty() && !no_cidr {
+        return None;
     }
+    let mut patch = json!({ "metadata": { "labels": labels, "annotations": annotations } });
+    if let Some(patch) = patch.as_object_mut().filter(|_| no_cidr) {
+        patch.insert("spec".into(), spec(facts));
+    }
+    Some(patch)
 }
 
 /// What the known status lacks; `None` where nothing has changed. Heartbeats alone are no change: they are gossip.
@@ -125,6 +134,11 @@ fn labels(facts: &Facts) -> Map<String, Value> {
         ("kubernetes.io/os", "linux"),
     ];
     own.chain(fixed.map(|(key, value)| (key.to_owned(), json!(value)))).collect()
+}
+
+fn annotations(facts: &Facts) -> Map<String, Value> {
+    let port = (facts.api_port != 0).then(|| (API_PORT.to_owned(), json!(facts.api_port.to_string())));
+    port.into_iter().collect()
 }
 
 fn spec(facts: &Facts) -> Value {

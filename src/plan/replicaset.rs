@@ -9,11 +9,13 @@ mod status;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use rand::RngCore;
 
 use self::set::Set;
+use super::fencing::{self, Place};
 use super::{Command, Controller, Plan, Snapshot, owner, readiness, write};
 use crate::kube::object::{DecodeError, Object};
 use crate::kube::resource::id;
@@ -102,10 +104,15 @@ impl Controller for ReplicationControllers {
     }
 }
 
-/// A set marks itself; a pod marks its controller, or every set that might adopt it.
+/// A set marks itself; a pod marks its controller, or every set that might adopt it; a node marks the sets that wait for
+/// what becomes of it.
 fn marks(object: &Object, resource: ResourceId, snapshot: &Snapshot) -> Vec<ObjectKey> {
     if object.key.is(resource) {
         return vec![object.key.clone()];
+    }
+    if object.key.is(id::NODES) {
+        let waiting = fencing::waiting_on(&object.key.name, snapshot);
+        return waiting.filter_map(|pod| owner::controller_key(pod, resource)).collect();
     }
     if !object.key.is(id::PODS) {
         return Vec::new();
@@ -124,13 +131,35 @@ fn reconcile(key: &ObjectKey, snapshot: &Snapshot, now: Timestamp, rng: &mut dyn
         return Ok(Plan { commands: claim.commands, again_after: None });
     }
     let pods = active_pods(&claim.owned)?;
-    let mut commands = if object.is_terminating() { Vec::new() } else { correct(&set, &pods, snapshot, now, rng)? };
+    let held = held(&claim.owned, snapshot, now)?;
+    let mut commands =
+        if object.is_terminating() { Vec::new() } else { correct(&set, &pods, held.places, snapshot, now, rng)? };
     let correcting = !commands.is_empty();
     let counted = status::count(&set, &pods, now, correcting);
     if counted.status != set.status && !correcting {
         commands.push(write::status(object, &counted.status)?);
     }
-    Ok(Plan { commands, again_after: counted.again_after })
+    let again_after = [counted.again_after, held.again_after].into_iter().flatten().min();
+    Ok(Plan { commands, again_after })
+}
+
+/// Places of pods that are going and must have ended before they are replaced.
+#[derive(Debug, Default)]
+struct Held {
+    places: usize,
+    /// When the first of them is free, where that is known.
+    again_after: Option<Duration>,
+}
+
+fn held(owned: &[Arc<Object>], snapshot: &Snapshot, now: Timestamp) -> Result<Held, DecodeError> {
+    let mut held = Held::default();
+    for pod in owned.iter().filter(|pod| pod.is_terminating()) {
+        if let Place::Held(left) = fencing::place(pod, snapshot, now)? {
+            held.places += 1;
+            held.again_after = [held.again_after, left].into_iter().flatten().min();
+        }
+    }
+    Ok(held)
 }
 
 fn active_pods(owned: &[Arc<Object>]) -> Result<Vec<SeenPod>, DecodeError> {
@@ -148,12 +177,13 @@ fn active_pods(owned: &[Arc<Object>]) -> Result<Vec<SeenPod>, DecodeError> {
 fn correct(
     set: &Set,
     pods: &[SeenPod],
+    held: usize,
     snapshot: &Snapshot,
     now: Timestamp,
     rng: &mut dyn RngCore,
 ) -> Result<Vec<Command>, DecodeError> {
     if pods.len() < set.replicas {
-        return create(set, (set.replicas - pods.len()).min(BURST_PODS), rng);
+        return create(set, (set.replicas - pods.len()).saturating_sub(held).min(BURST_PODS), rng);
     }
     let surplus = (pods.len() - set.replicas).min(BURST_PODS);
     let mut commands = Vec::with_capacity(surplus * 2);

@@ -20,6 +20,7 @@ pub struct Snapshot {
     unbound_pods: BTreeSet<ObjectKey>,
     uncontrolled: BTreeSet<ObjectKey>,
     by_namespace: BTreeMap<String, BTreeSet<ObjectKey>>,
+    doubted: BTreeSet<String>,
     revision: Revision,
 }
 
@@ -32,6 +33,17 @@ impl Snapshot {
     /// Moves the revision without a change (a bookmark).
     pub fn advance(&mut self, revision: Revision) {
         self.revision = self.revision.max(revision);
+    }
+
+    /// Whether gossip suspects the node: nobody should be sent there. Nothing is written of it, and it may be taken back.
+    pub fn doubted(&self, node: &str) -> bool {
+        self.doubted.contains(node)
+    }
+
+    /// Takes over which nodes gossip suspects; gives those that this changes.
+    pub fn doubt(&mut self, nodes: BTreeSet<String>) -> Vec<String> {
+        let before = std::mem::replace(&mut self.doubted, nodes);
+        before.symmetric_difference(&self.doubted).cloned().collect()
     }
 
     /// Puts in an object's newest version.

@@ -1,5 +1,6 @@
 //! A small API for planners: snapshots built by hand, and plans carried out in memory.
 
+mod dying;
 mod keeping;
 
 use std::collections::BTreeMap;
@@ -87,6 +88,14 @@ impl Cluster {
             self.revision += 1;
             self.snapshot.advance(Revision(self.revision));
             self.changed.push(gone);
+        }
+    }
+
+    /// Gossip suspects exactly these nodes from now on.
+    pub(super) fn doubt(&mut self, nodes: Vec<String>) {
+        for name in self.snapshot.doubt(nodes.into_iter().collect()) {
+            let node = self.snapshot.get(&ObjectKey::new(id::NODES, "", &name)).expect("a node that is there");
+            self.changed.push(Arc::clone(node));
         }
     }
 

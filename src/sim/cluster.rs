@@ -122,6 +122,7 @@ impl Cluster {
             logs: MemoryLogs::new(self.machine.clone()),
             agent: agent(),
             services: ServiceAddresses::default(),
+            default_toleration: Duration::from_secs(5),
             authority_pem: "simulated".into(),
             endpoint: SocketAddr::from(([127, 0, 0, 1], 6443)),
             limits: Limits::default(),
@@ -154,6 +155,7 @@ fn agent() -> AgentSettings {
     AgentSettings {
         name: "sim".into(),
         ips: vec![IpAddr::from([127, 0, 0, 1])],
+        api_port: 6443,
         pod_cidr: "10.244.0.0/24".into(),
         labels: BTreeMap::new(),
         machine: AgentMachine { cpus: 8, memory_bytes: 16 << 30, disk_bytes: 64 << 30, ..AgentMachine::default() },
@@ -162,6 +164,7 @@ fn agent() -> AgentSettings {
         cluster_domain: "cluster.local".into(),
         resolv_conf: String::new(),
         max_pods: 110,
+        declare_after: Duration::from_secs(3),
     }
 }
 

@@ -57,6 +57,7 @@ impl Store {
             PeerRequest::Commit(txn) => self.commit_for_another(None, txn).await,
             PeerRequest::Once { ticket, txn } => self.commit_for_another(Some(ticket), txn).await,
             PeerRequest::Compact(revision) => PeerAnswer::Compact(self.compact(revision).await),
+            PeerRequest::ReadIndex { .. } if !self.inner.contacts.note(from, Instant::now()) => PeerAnswer::Failed,
             PeerRequest::ReadIndex { remind } => {
                 let answer = self.barrier().await;
                 if remind {

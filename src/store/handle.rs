@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use super::contact::Contact;
+use super::contacts::Contacts;
 use super::forward::{At, Forward};
 use super::mvcc::Mvcc;
 use super::once::Tickets;
@@ -55,6 +56,7 @@ pub(super) struct Inner {
     pub forward: Forward,
     pub receiver: Receiver,
     pub reads: Rounds,
+    pub contacts: Contacts,
     pub caught_up: Arc<watch::Sender<bool>>,
     pub contact: Arc<Contact>,
     pub tickets: Tickets,
@@ -104,6 +106,11 @@ impl Store {
         }
         self.inner.contact.confirm(Instant::now());
         Ok(self.revision())
+    }
+
+    /// Whom this node, as leader, has answered lately.
+    pub fn contacts(&self) -> &Contacts {
+        &self.inner.contacts
     }
 
     /// Goes on through changes of leaders.

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::contact::Contact;
+use super::contacts::Contacts;
 use super::forward::Forward;
 use super::handle::{COMMIT_BYTES, COMMITS, Inner};
 use super::once::Tickets;
@@ -171,6 +172,7 @@ fn assemble(
         forward,
         receiver: Receiver::default(),
         reads: Rounds::default(),
+        contacts: Contacts::default(),
         caught_up: Arc::default(),
         contact: Arc::new(Contact::new(Instant::now())),
         tickets,

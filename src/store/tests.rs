@@ -1,5 +1,6 @@
 //! The store as its users see it, on a real directory.
 
+mod contacts;
 mod learners;
 mod net;
 mod once;

@@ -64,6 +64,7 @@ async fn facts(parts: &Parts) -> Result<node::Facts, Status> {
     Ok(node::Facts {
         name: settings.name.clone(),
         ips: settings.ips.clone(),
+        api_port: settings.api_port,
         pod_cidr: settings.pod_cidr.clone(),
         labels: settings.labels.clone(),
         architecture: machine.architecture.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
@@ -29,6 +30,8 @@ pub struct NodeSettings {
     pub name: String,
     /// Its addresses, the primary one first.
     pub ips: Vec<IpAddr>,
+    /// Port of its API.
+    pub api_port: u16,
     /// Addresses of its pods, e.g. `10.244.0.0/24`.
     pub pod_cidr: String,
     /// Labels besides those that every node has.
@@ -45,6 +48,8 @@ pub struct NodeSettings {
     pub resolv_conf: String,
     /// Most pods.
     pub max_pods: u32,
+    /// How long a node is silent before it is declared dead; must be the same on all.
+    pub declare_after: Duration,
 }
 
 /// What the node's machine is.
@@ -95,6 +100,23 @@ pub struct Parts {
     pub puller: Arc<ImagePuller>,
     /// Bounds containers that are made at the same time; see [`MAX_STARTS`].
     pub starts: Arc<Semaphore>,
+    /// Whether the cluster still hears this node.
+    pub quorum: Arc<dyn Quorum>,
+}
+
+/// Whoever can say that this node has not been given up.
+#[async_trait]
+pub trait Quorum: Send + Sync + 'static {
+    /// Asks who leads; true once the answer is here, and with it everything that was committed before. May take seconds
+    /// where nobody answers. Cancel-safe.
+    async fn answers(&self) -> bool;
+}
+
+#[async_trait]
+impl Quorum for Store {
+    async fn answers(&self) -> bool {
+        self.barrier().await.is_ok()
+    }
 }
 
 /// Objects as the agent reads them.

@@ -13,6 +13,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use super::parts::Parts;
 use crate::kube::object::Object;
 use crate::model::{ObjectKey, Revision};
+use crate::plan::fencing::Verdict;
 use crate::plan::pod::adopt::Found;
 use crate::plan::pod::{Action, Outcome, Terminated};
 use crate::runtime::PodAddresses;
@@ -33,6 +34,8 @@ pub struct Start {
     pub sandbox: bool,
     /// Causal id of the request that bound it here.
     pub cause: u64,
+    /// What the node may do with it.
+    pub fence: Verdict,
 }
 
 /// What it is told.
@@ -56,6 +59,8 @@ pub enum Message {
         /// How.
         end: Terminated,
     },
+    /// What the node may do with the pod has changed.
+    Fence(Verdict),
     /// It is time to look again.
     Wake,
     /// The status may be written now.
@@ -101,6 +106,7 @@ impl Actor for PodSupervisor {
             Message::Finished(done) => state.finished(&done.0, done.1),
             Message::Attached(addresses) => state.attached(addresses),
             Message::Exited { container, attempt, end } => state.exited(&container, attempt, end),
+            Message::Fence(verdict) => state.fence(verdict),
             Message::Wake => {}
             Message::Flush => state.flush(),
             Message::Written(result) => state.written(result),

@@ -8,6 +8,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::fence::Fence;
 use super::orphans::Inventory;
 use super::parts::Parts;
 use super::pod::{self, PodSupervisor};
@@ -15,6 +16,7 @@ use super::{Message, follow, node, orphans};
 use crate::actors::tree::{History, Verdict, policy};
 use crate::kube::object::Object;
 use crate::kube::resource::id;
+use crate::plan::fencing;
 use crate::store::watch::Batch;
 use crate::store::{Change, ChangeKind};
 
@@ -35,11 +37,15 @@ pub struct Roster {
     inventory: Option<Inventory>,
     swept: bool,
     tasks: JoinSet<()>,
+    fence: Fence,
 }
 
 struct Entry {
     object: Arc<Object>,
     gone: bool,
+    // How long its node may be declared dead before it is replaced; `None` where it may run twice.
+    tolerated: Option<Duration>,
+    fenced: fencing::Verdict,
     actor: Option<ActorRef<pod::Message>>,
     history: History,
     since: Instant,
@@ -62,6 +68,7 @@ impl Roster {
             inventory: Some(inventory),
             swept: false,
             tasks,
+            fence: Fence::new(),
         })
     }
 
@@ -132,14 +139,25 @@ impl Roster {
         }
         if let Some(entry) = self.pods.get_mut(&uid) {
             entry.object = Arc::clone(&object);
+            entry.tolerated = tolerated(&object);
             if let Some(actor) = &entry.actor {
                 let _ = actor.cast(pod::Message::Changed(object));
             }
+            self.judge();
             return Ok(());
         }
-        let entry =
-            Entry { object, gone: false, actor: None, history: History::default(), since: Instant::now(), cause };
+        let entry = Entry {
+            tolerated: tolerated(&object),
+            object,
+            gone: false,
+            fenced: fencing::Verdict::Run,
+            actor: None,
+            history: History::default(),
+            since: Instant::now(),
+            cause,
+        };
         self.pods.insert(uid.clone(), entry);
+        self.judge();
         self.supervise(&uid).await
     }
 
@@ -149,6 +167,22 @@ impl Roster {
         entry.gone = true;
         if let Some(actor) = &entry.actor {
             let _ = actor.cast(pod::Message::Gone);
+        }
+    }
+
+    /// Judges the pods that must not run twice, by how long the quorum has been silent. Nobody is asked where there is
+    /// none.
+    pub fn judge(&mut self) {
+        let wanted = self.pods.values().any(|entry| entry.tolerated.is_some());
+        self.fence.ask(wanted, &self.parts, &self.myself, &mut self.tasks);
+        let silence = self.fence.silence();
+        for entry in self.pods.values_mut() {
+            let verdict = fencing::judge(entry.tolerated, silence, self.parts.node.declare_after);
+            if std::mem::replace(&mut entry.fenced, verdict) != verdict
+                && let Some(actor) = &entry.actor
+            {
+                let _ = actor.cast(pod::Message::Fence(verdict));
+            }
         }
     }
 
@@ -179,6 +213,7 @@ impl Roster {
             found: inventory.of(uid),
             sandbox: inventory.sandboxes.contains(uid),
             cause: entry.cause,
+            fence: entry.fenced,
         };
         entry.since = Instant::now();
         match Actor::spawn_linked(None, PodSupervisor, start, self.myself.get_cell()).await {
@@ -254,6 +289,11 @@ impl Roster {
         let parts = self.parts.clone();
         self.tasks.spawn(async move { orphans::remove(&parts, &here).await });
     }
+}
+
+/// A pod that cannot be read is taken for one that must not run twice.
+fn tolerated(pod: &Object) -> Option<Duration> {
+    fencing::tolerated(pod).unwrap_or(Some(Duration::ZERO))
 }
 
 /// Reminds the agent of the node object: often until it is there, then now and then.

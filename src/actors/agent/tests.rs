@@ -1,6 +1,7 @@
 //! The agent on a pretended machine, against an API in memory, on virtual time.
 
 mod api;
+mod fencing;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -58,6 +59,7 @@ impl Bench {
             executor: api.clone(),
             puller: ImagePuller::new(runtime, 4, None),
             starts: Arc::new(Semaphore::new(MAX_STARTS)),
+            quorum: api.clone(),
         };
         let mut bench = Self { api, machine, prober, volumes, parts, agent: None };
         bench.boot().await;
@@ -114,6 +116,7 @@ fn settings() -> NodeSettings {
     NodeSettings {
         name: "n1".to_owned(),
         ips: vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))],
+        api_port: 6443,
         pod_cidr: "10.244.0.0/24".to_owned(),
         labels: BTreeMap::new(),
         machine: Hardware { cpus: 2, memory_bytes: 4 << 30, architecture: "amd64".to_owned(), ..Hardware::default() },
@@ -122,6 +125,7 @@ fn settings() -> NodeSettings {
         cluster_domain: "cluster.local".to_owned(),
         resolv_conf: "nameserver 192.0.2.53\n".to_owned(),
         max_pods: 110,
+        declare_after: Duration::from_secs(3),
     }
 }
 

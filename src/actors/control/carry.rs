@@ -92,7 +92,7 @@ async fn note_refusal(control: &Control, due: &Due, command: &Command, status: &
 
 /// Splits commands into waves: the units of one wave are independent of each other, and each wave begins when the one
 /// before it has ended well. Pods are independent; anything else is a wave of its own. Events stay with what they
-/// follow.
+/// follow, and the deletion of a pod with the status that says why.
 fn waves(commands: Vec<Command>) -> Vec<Vec<Unit>> {
     let mut waves: Vec<Vec<Unit>> = Vec::new();
     let mut open = false;
@@ -100,7 +100,7 @@ fn waves(commands: Vec<Command>) -> Vec<Vec<Unit>> {
         let is_event = matches!(command, Command::Event { .. });
         let independent = is_independent(&command);
         match waves.last_mut() {
-            Some(wave) if is_event => match wave.last_mut() {
+            Some(wave) if is_event || follows(wave, &command) => match wave.last_mut() {
                 Some(unit) => unit.push(command),
                 None => wave.push(vec![command]),
             },
@@ -114,8 +114,25 @@ fn waves(commands: Vec<Command>) -> Vec<Vec<Unit>> {
     waves
 }
 
+/// Whether the command deletes the pod whose status the last one writes.
+fn follows(wave: &[Unit], command: &Command) -> bool {
+    let Some(last) = wave.last().and_then(|unit| unit.last()).filter(|last| is_pod_status(last)) else { return false };
+    let (Command::Update { key: written, .. } | Command::Patch { key: written, .. }) = last else { return false };
+    matches!(command, Command::Delete { key, .. } if key == written)
+}
+
+fn is_pod_status(command: &Command) -> bool {
+    match command {
+        Command::Update { key, subresource, .. } | Command::Patch { key, subresource, .. } => {
+            key.is(id::PODS) && *subresource == Some("status")
+        }
+        _ => false,
+    }
+}
+
 fn is_independent(command: &Command) -> bool {
     match command {
+        Command::Update { .. } | Command::Patch { .. } if is_pod_status(command) => true,
         Command::Create { resource, .. } => *resource == id::PODS,
         Command::Delete { .. } | Command::Bind { .. } => true,
         Command::Update { .. } | Command::Patch { .. } | Command::Event { .. } => false,
@@ -136,6 +153,7 @@ mod tests {
             'c' => Command::Create { resource: id::PODS, namespace: "default".into(), body: json!({}) },
             'd' => Command::Delete { key, uid: None, propagation: None, grace_seconds: None },
             'b' => Command::Bind { key, uid: String::new(), node: String::new() },
+            's' => Command::Patch { key, subresource: Some("status"), body: json!({}) },
             'u' => Command::Patch { key, subresource: None, body: json!({}) },
             _ => Command::Event {
                 regarding: Box::new(Regarding {
@@ -164,5 +182,7 @@ mod tests {
         check("uuee", &[&[1], &[3]]);
         check("edbe", &[&[1], &[1, 2]]);
         check("ucdu", &[&[1], &[1, 1], &[1]]);
+        check("sdesdes", &[&[3, 3, 1]]);
+        check("usdu", &[&[1], &[2], &[1]]);
     }
 }

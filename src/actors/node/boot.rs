@@ -164,6 +164,7 @@ fn parts(
         prober: ground.prober.clone(),
         logs: ground.logs.clone(),
         services: services(place.service_cidr),
+        default_toleration: settings.control.default_toleration,
         authority_pem: body.live.bundle().pem(),
         endpoint: SocketAddr::new(settings.address, settings.listen.port()),
         limits: Limits { in_flight: settings.api.max_in_flight, ..Limits::default() },
@@ -254,6 +255,7 @@ fn agent(settings: &NodeSettings, place: &Place) -> AgentSettings {
     AgentSettings {
         name: settings.name.clone(),
         ips: vec![settings.address],
+        api_port: settings.listen.port(),
         pod_cidr: place.pod_cidr.to_string(),
         labels: labels(settings),
         machine: NodeMachine {
@@ -272,6 +274,7 @@ fn agent(settings: &NodeSettings, place: &Place) -> AgentSettings {
         cluster_domain: place.remembered.cluster.cluster_domain.clone(),
         resolv_conf: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
         max_pods: settings.agent.max_pods,
+        declare_after: settings.control.declare_after,
     }
 }
 

@@ -6,6 +6,7 @@ mod objects;
 mod watches;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::admission::{ServiceAddresses, standard};
+use crate::api::admission::{DefaultToleration, ServiceAddresses, standard};
 use crate::api::authz::BuiltIn;
 use crate::api::body;
 use crate::api::gateway::{ContainerRef, LogOptions};
@@ -74,7 +75,11 @@ impl Api {
         let world =
             World { clock: Arc::new(SystemClock), entropy: Arc::new(SeededEntropy::new(7)), disk: Arc::new(RealDisk) };
         let store = Store::open(StoreOptions::new(dir.path(), "n1"), world.clone()).await.unwrap();
-        let registry = Registry::new(store, world, standard(ServiceAddresses::default()));
+        let registry = Registry::new(
+            store,
+            world,
+            standard(ServiceAddresses::default(), DefaultToleration { wait: Duration::from_secs(5) }),
+        );
         let service = Service::new(registry, Arc::new(Nowhere), Arc::new(BuiltIn), &Limits::default());
         let api = Self { service, _dir: dir };
         api.ok("POST", "/api/v1/namespaces", json!({ "metadata": { "name": "default" } })).await;

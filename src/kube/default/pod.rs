@@ -30,7 +30,6 @@ pub(super) fn pod(object: &mut Fields) {
         }
     }
     requests_from_limits(spec);
-    tolerate_briefly(spec);
 }
 
 /// The template in a workload's spec.
@@ -176,22 +175,5 @@ fn requests_from_limits(holder: &mut Fields) {
 fn host_port(port: &mut Fields) {
     if let Some(number) = port.get("containerPort").cloned() {
         put_over_zero(port, "hostPort", number);
-    }
-}
-
-/// Pods stay five minutes on a node that is not ready or not reachable, unless they say otherwise.
-fn tolerate_briefly(spec: &mut Fields) {
-    put(spec, "tolerations", json!([]));
-    let Some(tolerations) = spec.get_mut("tolerations").and_then(Value::as_array_mut) else { return };
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-        let covers = |toleration: &Value| {
-            let covered_key = toleration["key"].as_str().unwrap_or_default();
-            let covered_effect = toleration["effect"].as_str().unwrap_or_default();
-            (covered_key == key || covered_key.is_empty()) && matches!(covered_effect, "" | "NoExecute")
-        };
-        if !tolerations.iter().any(covers) {
-            let wait = json!({ "effect": "NoExecute", "key": key, "operator": "Exists", "tolerationSeconds": 300 });
-            tolerations.push(wait);
-        }
     }
 }

@@ -173,6 +173,7 @@ fn pods_are_refused_with_the_path_of_what_is_wrong() {
 fn of_a_pod_only_images_deadlines_and_more_tolerations_may_change() {
     let mut old = valid("Pod");
     crate::kube::default::apply(res("Pod"), &mut old);
+    old["spec"]["tolerations"] = json!([{ "key": "t", "operator": "Exists" }]);
     let check = |pointer: &str, value: Value, want: &[&str]| {
         let mut new = old.clone();
         let (parent, field) = pointer.rsplit_once('/').unwrap();

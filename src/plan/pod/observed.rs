@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::PodStatus;
 
 use super::Action;
 use super::backoff::Backoff;
+use super::fenced::Fence;
 use super::probe::{ProbeKind, ProbeTrack};
 use crate::model::Timestamp;
 
@@ -38,6 +39,8 @@ pub struct Observed {
     pub orphaned: bool,
     /// The pod object has been deleted by us.
     pub deleted: bool,
+    /// What the node may do with its containers.
+    pub fence: Fence,
     /// The status of the step before; transition times and terminal phases are kept from it.
     pub reported: Option<PodStatus>,
 }

@@ -358,3 +358,51 @@ fn a_finished_pod_whose_object_goes_leaves_nothing() {
          RemoveSandbox",
     );
 }
+
+#[test]
+fn a_fence_stops_all_at_once_without_hooks_and_opens_without_back_off() {
+    let lifecycle = json!({ "lifecycle": { "preStop": { "exec": { "command": ["sleep", "60"] } } } });
+    check(
+        one(lifecycle, json!({})),
+        "start
+         exit a 1
+         fence hold
+         wait 100
+         fence stop
+         wait 2
+         fence run",
+        "> start
+         = Pending a#0=ContainerCreating
+         PrepareVolumes
+         AttachNetwork
+         EnsureImage a#0
+         CreateSandbox
+         Create a#0
+         Start a#0
+         = Running a#0=ready READY
+         > exit a 1
+         = Running a#0=Error(1)
+         EnsureImage a#1
+         Create a#1
+         = Running a#1=ContainerCreating
+         Start a#1
+         = Running a#1=ready READY
+         > fence hold
+         > wait 100
+         > fence stop
+         Stop a within 1s
+         Killing: Stopping container a: the node has lost the quorum
+         Signal a 15
+         > wait 2
+         Signal a 9
+         = Running a#1=CrashLoopBackOff
+         > fence run
+         = Running a#1=Error(137)
+         EnsureImage a#2
+         Create a#2
+         = Running a#2=ContainerCreating
+         Start a#2
+         = Running a#2=ready READY
+         Remove a#0",
+    );
+}

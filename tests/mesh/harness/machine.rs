@@ -40,12 +40,19 @@ pub struct Machine {
 impl Machine {
     /// A machine on which nothing runs yet. Its node will pretend its containers where `runtime` is `hollow`.
     pub fn new(segment: &Segment, name: &str, runtime: &str) -> Self {
+        // Most tests are not about what a death does to pods: theirs stay where they are.
+        Self::tuned(segment, name, runtime, "default_toleration = \"300s\"")
+    }
+
+    /// Like [`Machine::new`], with other settings of `control` (TOML).
+    pub fn tuned(segment: &Segment, name: &str, runtime: &str, control: &str) -> Self {
         let place = segment.connect(name);
         let data = place.dir.join("node");
         let kubeconfig = data.join("admin.kubeconfig");
         // Namespaces keep networks apart; control groups are the host's, and named after the bridge.
-        let network = format!("[network]\nbridge = \"{}\"\n", place.unique);
-        let settings = format!("runtime = \"{runtime}\"\n[control]\nreplace_after = \"2s\"\n{network}");
+        let control = format!("replace_after = \"2s\"\n{control}");
+        let settings =
+            format!("runtime = \"{runtime}\"\n[control]\n{control}\n[network]\nbridge = \"{}\"\n", place.unique);
         fs::write(place.dir.join("test.toml"), settings).expect("the test's settings");
         let machine = Self { name: name.into(), ip: place.ip, data, place, kubeconfig, process: None };
         machine.take_address();
@@ -77,6 +84,11 @@ impl Machine {
     pub fn join(&mut self, seed: &Self, token: &str) {
         self.take_credentials_of(seed);
         self.up(&["--join", &seed.at(), "--token", token]);
+    }
+
+    /// Name of its network namespace.
+    pub fn namespace(&self) -> String {
+        self.place.namespace.clone()
     }
 
     /// Where its API and mesh are.

@@ -14,6 +14,7 @@ use super::{Message, Start, WriteFailure};
 use crate::actors::agent::parts::Parts;
 use crate::kube::object::Object;
 use crate::model::{ObjectKey, Revision, Timestamp};
+use crate::plan::fencing::Verdict;
 use crate::plan::pod::{self, Action, Event, Observed, Outcome, Terminated};
 use crate::runtime::{ContainerId, PodAddresses};
 
@@ -43,6 +44,7 @@ impl State {
         let now = start.parts.clock.now();
         let mut observed = pod::adopt::adopt(&pod, start.found, start.sandbox, now);
         observed.node_ips.clone_from(&start.parts.node.ips);
+        observed.fence(start.fence, now);
         Ok(Self {
             myself,
             reporter: Reporter::new(start.pod.revision, pod.status.clone()),
@@ -88,6 +90,12 @@ impl State {
     /// The pod object is gone: nothing is reported any more, everything is taken away.
     pub fn gone(&mut self) {
         self.observed.orphaned = true;
+    }
+
+    /// What the node may do with the pod has changed.
+    pub fn fence(&mut self, verdict: Verdict) {
+        tracing::info!(pod = %self.object.key, ?verdict, "a pod that must not run twice");
+        self.observed.fence(verdict, self.parts.clock.now());
     }
 
     /// A config map or secret has changed: volumes made from it are brought up to date, and what waited for one is tried

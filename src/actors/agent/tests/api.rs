@@ -1,6 +1,7 @@
 //! An API in memory: objects with revisions, their changes, and the few rules that a node relies on.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::actors::agent::parts::{Changes, Objects};
+use crate::actors::agent::parts::{Changes, Objects, Quorum};
 use crate::actors::executor::Executor;
 use crate::kube::status::Status;
 use crate::model::{ObjectKey, Revision, Scope};
@@ -19,6 +20,9 @@ use crate::store::{Change, ChangeKind, Error, Record};
 
 #[derive(Default)]
 pub struct FakeApi {
+    /// Whether nobody answers for the quorum; writes and changes pass all the same.
+    pub cut_off: AtomicBool,
+    questions: AtomicUsize,
     me: Weak<Self>,
     state: Mutex<State>,
     changed: Notify,
@@ -41,6 +45,11 @@ impl FakeApi {
     pub fn value(&self, key: &ObjectKey) -> Option<Value> {
         let record = self.state.lock().objects.get(key).cloned()?;
         Some(serde_json::from_slice(&record.value).unwrap())
+    }
+
+    /// How often was asked for the quorum.
+    pub fn questions(&self) -> usize {
+        self.questions.load(Ordering::SeqCst)
     }
 
     pub fn revision(&self) -> u64 {
@@ -110,6 +119,17 @@ impl State {
         }
         self.history.push(Arc::new(Change { kind, record, previous, cause: 0 }));
         modified
+    }
+}
+
+#[async_trait]
+impl Quorum for FakeApi {
+    async fn answers(&self) -> bool {
+        self.questions.fetch_add(1, Ordering::SeqCst);
+        if self.cut_off.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        true
     }
 }
 

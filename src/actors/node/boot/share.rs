@@ -125,6 +125,7 @@ impl Share<'_> {
             mirror: core.mirror.clone(),
             executor: core.registry.clone(),
             world: self.world.clone(),
+            declare_after: self.settings.control.declare_after,
         };
         vec![
             renewal,

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
 use crate::model::Timestamp;
+use crate::plan::fencing::Verdict;
 use crate::plan::pod::observed::Terminated;
 use crate::plan::pod::{Action, Event, Failure, HookKind, Observed, Outcome, step};
 
@@ -18,7 +19,7 @@ struct Life {
 }
 
 /// Plays `script` (one command a line: `start`, `wait SECONDS`, `exit NAME CODE`, `fail ACTION REASON`, `hang ACTION`, `heal`,
-/// `delete GRACE`, `gone`) and compares the whole trace.
+/// `delete GRACE`, `gone`, `fence run|hold|stop`) and compares the whole trace.
 pub fn check(spec: Value, script: &str, expect: &str) {
     let pod = json!({ "metadata": { "name": "p", "namespace": "ns", "uid": "u", "generation": 1 }, "spec": spec });
     let now = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
@@ -46,6 +47,14 @@ impl Life {
                     self.settle();
                 }
                 self.now = end;
+            }
+            ["fence", verdict] => {
+                let verdict = match *verdict {
+                    "stop" => Verdict::Stop,
+                    "hold" => Verdict::Hold,
+                    _ => Verdict::Run,
+                };
+                self.observed.fence(verdict, self.now);
             }
             ["gone"] => self.observed.orphaned = true,
             ["exit", name, code] => {
