@@ -8,6 +8,7 @@ mod heap;
 #[path = "mesh/local.rs"]
 mod local;
 #[path = "mesh/paper.rs"]
+#[allow(dead_code)]
 mod paper;
 #[path = "mesh/raw.rs"]
 mod raw;

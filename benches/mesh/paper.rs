@@ -1,9 +1,12 @@
 //! Certificates for the bench: an authority and nodes under it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use shoal::mesh::identity::provider;
@@ -29,23 +32,54 @@ impl Authority {
 
     /// A node's papers.
     pub fn node(&self, name: &str) -> Paper {
-        let mut params =
-            CertificateParams::new(vec![name.to_owned(), ANY_NODE.to_owned()]).expect("both are DNS names");
+        let names = vec![name.to_owned(), ANY_NODE.to_owned(), "127.0.0.1".to_owned()];
+        let mut params = CertificateParams::new(names).expect("DNS names and an address");
         params.distinguished_name.push(DnType::CommonName, format!("system:node:{name}"));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").der().clone();
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(self.certificate.clone()).expect("the authority is one");
-        Paper { roots: Arc::new(roots), certificate, key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() }
+        Paper::new(self.certificate.clone(), certificate, PrivatePkcs8KeyDer::from(key.serialize_der()).into())
     }
 }
 
 /// A node's certificate and whom it believes.
 pub struct Paper {
+    authority: CertificateDer<'static>,
     roots: Arc<rustls::RootCertStore>,
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
+}
+
+impl Paper {
+    fn new(
+        authority: CertificateDer<'static>,
+        certificate: CertificateDer<'static>,
+        key: PrivateKeyDer<'static>,
+    ) -> Self {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.clone()).expect("the authority is one");
+        Self { authority, roots: Arc::new(roots), certificate, key }
+    }
+
+    /// Puts it into files for other processes: `ca.pem`, `NAME.pem`, `NAME.key`.
+    pub fn write(&self, dir: &Path, name: &str) -> std::io::Result<()> {
+        std::fs::create_dir_all(dir)?;
+        std::fs::write(dir.join("ca.pem"), pem("CERTIFICATE", &self.authority))?;
+        std::fs::write(dir.join(format!("{name}.pem")), pem("CERTIFICATE", &self.certificate))?;
+        std::fs::write(dir.join(format!("{name}.key")), pem("PRIVATE KEY", self.key.secret_der()))
+    }
+
+    /// Reads what [`Paper::write`] wrote.
+    pub fn read(dir: &Path, name: &str) -> Result<Self, rustls::pki_types::pem::Error> {
+        let authority = CertificateDer::from_pem_file(dir.join("ca.pem"))?;
+        let certificate = CertificateDer::from_pem_file(dir.join(format!("{name}.pem")))?;
+        Ok(Self::new(authority, certificate, PrivateKeyDer::from_pem_file(dir.join(format!("{name}.key")))?))
+    }
+}
+
+fn pem(kind: &str, der: &[u8]) -> String {
+    let body = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN {kind}-----\n{body}\n-----END {kind}-----\n")
 }
 
 impl Credentials for Paper {

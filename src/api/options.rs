@@ -191,6 +191,16 @@ impl ListOptions {
         Ok(options)
     }
 
+    /// Whether the list is to be at exactly `resource_version`: where that is asked for, and where a page is asked for at a
+    /// version without a word about how it is meant, as Kubernetes has it.
+    pub fn is_exact(&self) -> bool {
+        let at_version = self.resource_version.is_some_and(|version| version > 0);
+        match self.version_match {
+            Some(version_match) => version_match == VersionMatch::Exact,
+            None => at_version && self.limit > 0,
+        }
+    }
+
     fn check(&self) -> Result<(), Status> {
         let forbidden = |why: &str| {
             let cause = Cause::forbidden("resourceVersionMatch", why);

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub use delete::Deleted;
-pub use read::Listing;
+pub use read::{Listing, Stale};
 pub use watch::{Event, EventKind, Events};
 
 use super::admission::{Admission, Attempt, Operation};
@@ -189,7 +189,7 @@ pub fn store_failure(error: &store::Error) -> Status {
         }
         store::Error::Fenced => Status::new(409, "Conflict", error.to_string()),
         store::Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
-        store::Error::Future { .. } => too_large(error),
+        store::Error::Future { .. } => too_large(&error.to_string()),
         store::Error::Busy => {
             let mut status = Status::new(429, "TooManyRequests", error.to_string());
             status.retry_after_seconds = Some(1);
@@ -197,6 +197,11 @@ pub fn store_failure(error: &store::Error) -> Status {
         }
         store::Error::Unavailable | store::Error::NotLeader { .. } => {
             Status::new(503, "ServiceUnavailable", error.to_string())
+        }
+        store::Error::NoQuorum { .. } => {
+            let mut status = Status::new(503, "ServiceUnavailable", error.to_string());
+            status.retry_after_seconds = Some(1);
+            status
         }
         store::Error::Invalid => Status::new(413, "RequestEntityTooLarge", error.to_string()),
         store::Error::Disk
@@ -209,8 +214,9 @@ pub fn store_failure(error: &store::Error) -> Status {
 
 const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
 
-fn too_large(error: &store::Error) -> Status {
-    let mut status = Status::new(504, "Timeout", format!("Too large resource version: {error}"));
+/// This replica did not come to the revision in time.
+fn too_large(what: &str) -> Status {
+    let mut status = Status::new(504, "Timeout", format!("Too large resource version: {what}"));
     status.causes.push(crate::kube::status::Cause {
         reason: "ResourceVersionTooLarge",
         message: "Too large resource version".into(),

@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use chaos::ChaosFlags;
-use cluster::{AuthorityFlags, ControlFlags, JoinFlags, LeaveFlags, MembersFlags, TokenFlags};
+use cluster::{
+    AuthorityFlags, BackupFlags, ControlFlags, JoinFlags, LeaveFlags, MembersFlags, RecoverFlags, RestoreFlags,
+    TokenFlags,
+};
 
 /// A container orchestrator with the Kubernetes API, in one binary.
 #[derive(Debug, Parser)]
@@ -56,6 +59,12 @@ pub enum Command {
     Members(MembersFlags),
     /// Say where control actors should run
     Control(ControlFlags),
+    /// Write every object of the running cluster to a file
+    Backup(BackupFlags),
+    /// Make the running cluster's objects those of a backup
+    Restore(RestoreFlags),
+    /// Rebuild a quorum that is lost for good, from the log of the node that is asked
+    Recover(RecoverFlags),
     /// Take a node out of its cluster for good
     Leave(LeaveFlags),
     /// List, import and remove images of the running node

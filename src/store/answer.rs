@@ -22,19 +22,40 @@ impl Store {
             {
                 PeerAnswer::Stranger { raft_id: self.inner.raft_id }
             }
+            // From a cluster that this one has been recovered from nothing is taken.
+            PeerRequest::Append { recovery, .. }
+            | PeerRequest::Vote { recovery, .. }
+            | PeerRequest::Chunk { recovery, .. }
+                if recovery < self.inner.log.recovery() =>
+            {
+                PeerAnswer::Failed
+            }
+            PeerRequest::Canvass { asker: Some(asker), .. } | PeerRequest::Survey(Some(asker))
+                if let Some(removal) = self.inner.consensus.removal(&asker) =>
+            {
+                PeerAnswer::Removed(removal)
+            }
             PeerRequest::Append { request, .. } => self.append(from, request).await,
             PeerRequest::Vote { request, .. } => {
                 self.inner.consensus.raft().vote(request).await.map_or(PeerAnswer::Failed, PeerAnswer::Vote)
             }
-            PeerRequest::Canvass { last } => PeerAnswer::Canvass(self.would_vote(last)),
+            PeerRequest::Canvass { last, asker } => {
+                let behind = asker.is_some_and(|asker| asker.recovery < self.inner.log.recovery());
+                PeerAnswer::Canvass(!behind && self.would_vote(last))
+            }
+            PeerRequest::Survey(_) => PeerAnswer::Survey(self.end().await),
             PeerRequest::Stand { .. } => self.stand(from).await,
             PeerRequest::Chunk { chunk, .. } => self.take_chunk(from, chunk).await,
-            // The request was counted where it came in; a leader that is asked does not pass it on.
-            _ if !self.leads() => PeerAnswer::NotLeader(self.leader()),
-            PeerRequest::Commit(txn) => {
-                let result = self.commit(txn).await;
-                PeerAnswer::Commit { result, applied: self.revision() }
+            PeerRequest::Health => {
+                let micros = self.sync_recent_p99().as_micros();
+                PeerAnswer::Health { sync_p99_micros: u64::try_from(micros).unwrap_or(u64::MAX) }
             }
+            // The request was counted where it came in; a leader that is asked does not pass it on.
+            _ if !self.inner.forward.serves() => {
+                PeerAnswer::NotLeader(self.leader().filter(|leader| *leader != self.inner.forward.node))
+            }
+            PeerRequest::Commit(txn) => self.commit_for_another(None, txn).await,
+            PeerRequest::Once { ticket, txn } => self.commit_for_another(Some(ticket), txn).await,
             PeerRequest::Compact(revision) => PeerAnswer::Compact(self.compact(revision).await),
             PeerRequest::ReadIndex { remind } => {
                 let answer = self.barrier().await;

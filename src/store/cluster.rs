@@ -1,15 +1,9 @@
 //! Who is in the cluster, as the store's users ask it; changes are made on the leader.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use tokio::time::timeout;
-
-use super::raft::peers::{PeerAnswer, PeerRequest};
 use super::raft::{Replica, Standing};
 use super::{Error, Store};
-
-/// Bound on a hand-over.
-const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 
 impl Store {
     /// This replica's number.
@@ -61,6 +55,16 @@ impl Store {
         self.inner.consensus.add_learner(raft_id, node).await
     }
 
+    /// Lets these replicas vote and nobody else, in one step that majorities of the old and the new voters decide; those
+    /// that vote no more stay as learners.
+    ///
+    /// # Errors
+    /// As [`Store::add_learner`]; [`Error::Invalid`] where one is no member, or where the leader is not among them.
+    pub async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), Error> {
+        self.check_leads()?;
+        self.inner.consensus.set_voters(voters).await
+    }
+
     /// Makes a learner a voter; nothing where it is one. It should have caught up: see [`Store::members`].
     ///
     /// # Errors
@@ -88,30 +92,7 @@ impl Store {
         self.inner.consensus.remove(raft_id).await
     }
 
-    /// Lets voter `raft_id` lead instead. Returns once this node leads no more.
-    ///
-    /// # Errors
-    /// [`Error::NotLeader`]; [`Error::Invalid`] where it does not vote; [`Error::Unavailable`] where it did not come to it.
-    pub async fn hand_over(&self, raft_id: u64) -> Result<(), Error> {
-        self.check_leads()?;
-        let voters = self.inner.consensus.other_voters();
-        let (_, target) = voters.into_iter().find(|(id, _)| *id == raft_id).ok_or(Error::Invalid)?;
-        let peers = &self.inner.consensus.wire().peers;
-        let mut changes = self.inner.consensus.raft().server_metrics();
-        let change = async {
-            match peers.call(&target, PeerRequest::Stand { to: raft_id }).await {
-                Ok(PeerAnswer::Stands) => {}
-                _ => return Err(Error::Unavailable),
-            }
-            while self.leads() {
-                changes.changed().await.map_err(|_| Error::Unavailable)?;
-            }
-            Ok(())
-        };
-        timeout(HAND_OVER_WITHIN, change).await.unwrap_or(Err(Error::Unavailable))
-    }
-
-    fn check_leads(&self) -> Result<(), Error> {
+    pub(super) fn check_leads(&self) -> Result<(), Error> {
         self.check_alive()?;
         if self.leads() { Ok(()) } else { Err(Error::NotLeader { leader: self.leader() }) }
     }

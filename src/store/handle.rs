@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::contact::Contact;
 use super::forward::{At, Forward};
-use super::mvcc::{self, Mvcc, Refusal};
+use super::mvcc::Mvcc;
+use super::once::Tickets;
 use super::raft::log_store::LogStore;
 use super::raft::peers::{PeerAnswer, PeerRequest};
 use super::raft::transfer::Receiver;
-use super::raft::{Command, Consensus, Reply};
+use super::raft::{Command, Consensus};
 use super::rounds::Rounds;
 use super::stats::Stats;
 use super::writer::{Ended, Shared};
-use super::{Action, Error, Outcome, Record, Txn, Watch};
+use super::{Error, Record, Watch};
 use crate::model::{ObjectKey, Revision, Scope};
 
 /// Bound on commits that wait; one more is [`Error::Busy`].
@@ -30,8 +32,6 @@ pub const TXN_BYTES: usize = 4 * 1024 * 1024;
 pub const DELETE_ROOM: u64 = 64 * 1024;
 /// A read that waits so long for what is committed asks the leader to say it again.
 const REMIND_AFTER: Duration = Duration::from_millis(200);
-/// Bytes that one operation is counted with beside its value.
-const OP_OVERHEAD: usize = 256;
 
 /// A handle on the local replica. Cheap to clone.
 #[derive(Clone)]
@@ -56,6 +56,8 @@ pub(super) struct Inner {
     pub receiver: Receiver,
     pub reads: Rounds,
     pub caught_up: Arc<watch::Sender<bool>>,
+    pub contact: Arc<Contact>,
+    pub tickets: Tickets,
 }
 
 /// A part of a list, at one revision.
@@ -74,77 +76,7 @@ impl Store {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Commits `txn`, or says why not. Returns once the write is durable and visible to reads here; where another node
-    /// leads, it is asked.
-    ///
-    /// # Errors
-    /// See [`Error`]; without a leader [`Error::Unavailable`] after [`super::StoreOptions::patience`].
-    pub async fn commit(&self, txn: Txn) -> Result<Outcome, Error> {
-        self.check_alive()?;
-        let size = weigh(&txn);
-        if !mvcc::is_valid(&txn) || size > TXN_BYTES {
-            return Err(Error::Invalid);
-        }
-        let bytes = u32::try_from(size).map_err(|_| Error::Invalid)?;
-        let _one = self.inner.commits.try_acquire().map_err(|_| Error::Busy)?;
-        let _bytes = self.inner.bytes.acquire_many(bytes).await.map_err(|_| Error::Unavailable)?;
-        if self.leads() { self.commit_here(txn, size).await } else { self.commit_there(txn, size).await }
-    }
-
-    async fn commit_here(&self, txn: Txn, size: usize) -> Result<Outcome, Error> {
-        self.check_room(&txn, size).await?;
-        let (revision, reply) = self.propose(Command::Txn(txn)).await?;
-        match reply {
-            Ok(()) => Ok(Outcome { revision }),
-            Err(Refusal::Conflict { key, actual }) => Err(Error::Conflict { key, actual }),
-            Err(Refusal::Fenced) => Err(Error::Fenced),
-            Err(Refusal::Invalid) => Err(Error::Invalid),
-        }
-    }
-
-    async fn commit_there(&self, txn: Txn, size: usize) -> Result<Outcome, Error> {
-        let request = PeerRequest::Commit(txn);
-        let answer = match self.inner.forward.ask(&request, false).await? {
-            At::Leader(answer) => answer,
-            At::Here => {
-                let PeerRequest::Commit(txn) = request else { return Err(Error::Unavailable) };
-                return self.commit_here(txn, size).await;
-            }
-        };
-        let PeerAnswer::Commit { result, applied } = answer else { return Err(Error::Unavailable) };
-        // Whoever was refused reads again before it tries again: let it see why.
-        let seen = result.as_ref().map_or(applied, |outcome| outcome.revision);
-        let reached = timeout(self.inner.forward.patience, self.applied(seen)).await;
-        match (result, reached) {
-            (Ok(_), Ok(Err(_)) | Err(_)) => Err(Error::Unavailable),
-            (result, _) => result,
-        }
-    }
-
-    /// Proposes on this node, which leads. With other voters the wait is bounded: they may be gone.
-    async fn propose(&self, command: Command) -> Result<(Revision, Reply), Error> {
-        let proposed = self.inner.consensus.propose(command);
-        let proposed = if self.inner.consensus.is_only_voter() {
-            proposed.await
-        } else {
-            timeout(self.inner.forward.patience, proposed).await.unwrap_or(Err(Error::Unavailable))
-        };
-        proposed.map_err(|error| self.failure().unwrap_or(error))
-    }
-
-    /// With a full disk only transactions that add nothing pass, into the room that was allocated ahead.
-    async fn check_room(&self, txn: &Txn, size: usize) -> Result<(), Error> {
-        let space = *self.inner.shared.space.lock();
-        if !space.full {
-            return Ok(());
-        }
-        self.inner.log.probe_room().await;
-        let adds = txn.ops.iter().any(|op| matches!(op.action, Action::Put { .. }));
-        let fits = space.room > size as u64 + DELETE_ROOM;
-        if adds || !fits { Err(Error::DiskFull) } else { Ok(()) }
-    }
-
-    fn failure(&self) -> Option<Error> {
+    pub(super) fn failure(&self) -> Option<Error> {
         self.inner.shared.durable.borrow().failed.clone().or_else(|| self.inner.failed.borrow().clone())
     }
 
@@ -156,28 +88,62 @@ impl Store {
     /// that wait at the same time share one question to the leader.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], after [`super::StoreOptions::patience`] where nobody leads.
+    /// [`Error::Unavailable`], after [`super::StoreOptions::patience`] where nobody leads, and [`Error::NoQuorum`] at once
+    /// where that is known.
     pub async fn barrier(&self) -> Result<Revision, Error> {
         self.check_alive()?;
         if self.leads() && self.inner.consensus.is_only_voter() {
             // The only voter acknowledges a write after it has applied it: what is applied is all there is.
             return Ok(self.revision());
         }
+        self.check_quorum().await?;
         let wanted = self.inner.reads.join(async || self.read_index().await).await?;
         if timeout(REMIND_AFTER, self.applied(wanted)).await.is_err() {
-            self.inner.forward.read_index(true).await?;
+            self.inner.forward.read_index(&mut self.inner.forward.search(), true).await?;
             timeout(self.inner.forward.patience, self.applied(wanted)).await.map_err(|_| Error::Unavailable)??;
         }
+        self.inner.contact.confirm(Instant::now());
         Ok(self.revision())
     }
 
+    /// Goes on through changes of leaders.
     async fn read_index(&self) -> Result<Revision, Error> {
-        if let Some(revision) = self.inner.forward.read_index(false).await? {
-            return Ok(revision);
+        let mut search = self.inner.forward.search();
+        loop {
+            if let Some(revision) = self.inner.forward.read_index(&mut search, false).await? {
+                return Ok(revision);
+            }
+            if let Some(Ok(())) = search.here(self.inner.consensus.read_index()).await {
+                return Ok(self.revision());
+            }
+            self.check_alive()?;
         }
-        let confirmed = timeout(self.inner.forward.patience, self.inner.consensus.read_index()).await;
-        confirmed.map_err(|_| Error::Unavailable)??;
-        Ok(self.revision())
+    }
+
+    /// Waits until `revision` is applied here, at most `within`; whoever asks has it from another node. Where the news of it
+    /// may have been lost, the leader is asked.
+    ///
+    /// # Errors
+    /// [`Error::Future`] where it was not applied in time, [`Error::Unavailable`] where the store stopped.
+    pub async fn reach(&self, revision: Revision, within: Duration) -> Result<(), Error> {
+        if revision <= self.revision() {
+            return Ok(());
+        }
+        let reached = timeout(within, async {
+            if let Ok(reached) = timeout(REMIND_AFTER, self.applied(revision)).await {
+                return reached;
+            }
+            let asked = async {
+                let _ = self.inner.forward.read_index(&mut self.inner.forward.search(), true).await;
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                biased;
+                reached = self.applied(revision) => reached,
+                () = asked => Err(Error::Unavailable),
+            }
+        });
+        reached.await.unwrap_or(Err(Error::Future { newest: self.revision() }))
     }
 
     /// The newest applied revision.
@@ -232,15 +198,26 @@ impl Store {
     /// Forgets history up to `revision`, on every replica. The leader does so by itself, by age and by size.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// [`Error::Unavailable`], after [`super::StoreOptions::patience`] where nobody leads.
     pub async fn compact(&self, revision: Revision) -> Result<(), Error> {
-        self.check_alive()?;
-        if !self.leads()
-            && let At::Leader(answer) = self.inner.forward.ask(&PeerRequest::Compact(revision), true).await?
-        {
-            return if let PeerAnswer::Compact(result) = answer { result } else { Err(Error::Unavailable) };
+        self.check_quorum().await?;
+        let mut search = self.inner.forward.search();
+        loop {
+            self.check_alive()?;
+            match search.next().await? {
+                At::Here => {
+                    let proposed = self.inner.consensus.propose(Command::Compact(revision));
+                    if let Some(Ok(_)) = search.here(proposed).await {
+                        return Ok(());
+                    }
+                }
+                At::Node(node) => match search.call(&node, PeerRequest::Compact(revision)).await {
+                    Some(Ok(PeerAnswer::Compact(Ok(())))) => return Ok(()),
+                    Some(Ok(PeerAnswer::NotLeader(leader))) => search.follow(leader),
+                    _ => {}
+                },
+            }
         }
-        self.propose(Command::Compact(revision)).await.map(drop)
     }
 
     /// Persists the state and drops the log that it covers. The store does so by itself, by size.
@@ -268,6 +245,15 @@ impl Store {
             leads: self.leads(),
             disk_full: space.full,
             sync: self.inner.shared.latency.lock().clone(),
+            sync_recent_p99: self.sync_recent_p99(),
+        }
+    }
+
+    /// The damage that ended the store, where that was it.
+    pub fn damage(&self) -> Option<String> {
+        match self.failure() {
+            Some(Error::Damaged(what)) => Some(what),
+            _ => None,
         }
     }
 
@@ -286,8 +272,10 @@ impl Store {
         self.inner.consensus.machine().clone()
     }
 
-    /// Stops; returns when the files are closed and the directory may be opened again.
+    /// Stops; returns when the files are closed and the directory may be opened again. A leader with other voters hands over
+    /// first, where that is possible: see [`Store::step_aside`].
     pub async fn close(&self) {
+        self.step_aside().await;
         self.inner.fail(Error::Unavailable);
         self.inner.consensus.stop().await;
         self.inner.log.finish().await;
@@ -298,11 +286,7 @@ impl Store {
 impl Inner {
     /// Tells everybody that the store has ended; the first cause stays.
     fn fail(&self, cause: Error) {
-        self.failed.send_if_modified(|failed| {
-            let first = failed.is_none();
-            failed.get_or_insert(cause);
-            first
-        });
+        super::watch::fail(&self.failed, &self.applied, cause);
     }
 }
 
@@ -311,12 +295,4 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.fail(Error::Unavailable);
     }
-}
-
-fn weigh(txn: &Txn) -> usize {
-    let value = |op: &super::Op| match &op.action {
-        Action::Put { value, .. } => value.len(),
-        Action::Delete | Action::Check => 0,
-    };
-    txn.ops.iter().map(|op| value(op) + OP_OVERHEAD).sum()
 }

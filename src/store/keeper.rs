@@ -47,6 +47,7 @@ pub(super) fn start(inner: &Inner, options: &StoreOptions) {
     };
     let applied = inner.applied.subscribe();
     let (failed, shared, consensus) = (inner.failed.clone(), inner.shared.clone(), inner.consensus.clone());
+    let told = inner.applied.clone();
     let mut stop = failed.subscribe();
     tokio::spawn(async move {
         tokio::select! {
@@ -54,11 +55,7 @@ pub(super) fn start(inner: &Inner, options: &StoreOptions) {
             () = keeper.run(applied) => {}
             () = consensus.ended() => {
                 let cause = shared.durable.borrow().failed.clone().unwrap_or(Error::Unavailable);
-                failed.send_if_modified(|failed| {
-                    let first = failed.is_none();
-                    failed.get_or_insert(cause);
-                    first
-                });
+                super::watch::fail(&failed, &told, cause);
             }
             _ = stop.wait_for(Option::is_some) => {}
         }

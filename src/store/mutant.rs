@@ -13,6 +13,10 @@ pub const MUTANTS: [(&str, &str); 9] = [
     ("ignore-fence", "a stale epoch is not refused"),
 ];
 
+/// Faults that show only where a write is asked for more than once, which needs another node.
+pub const ONCE_MUTANTS: [(&str, &str); 1] =
+    [("apply-repeats", "a transaction whose answer was lost is applied again when it is asked for again")];
+
 #[cfg(feature = "mutants")]
 static CHOSEN: std::sync::LazyLock<parking_lot::RwLock<Option<String>>> =
     std::sync::LazyLock::new(|| parking_lot::RwLock::new(std::env::var("SHOAL_MUTANT").ok()));

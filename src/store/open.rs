@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
+use super::contact::Contact;
 use super::forward::Forward;
 use super::handle::{COMMIT_BYTES, COMMITS, Inner};
+use super::once::Tickets;
 use super::log::{Log, owner};
 use super::raft::link::Wire;
 use super::raft::log_store::LogStore;
@@ -115,6 +118,7 @@ impl Store {
             index: log.index(),
             durable: watch::Sender::default(),
             latency: parking_lot::Mutex::default(),
+            recent: parking_lot::Mutex::default(),
             space: parking_lot::Mutex::default(),
             disk,
             dir,
@@ -128,7 +132,8 @@ impl Store {
         let (id, found) = ((options.raft_id, options.node.as_str()), options.role == Role::Found);
         let consensus = Consensus::start(id, found, log.clone(), machine, wire).await;
         let consensus = consensus.map_err(|error| shared.durable.borrow().failed.clone().unwrap_or(error))?;
-        let inner = assemble(consensus, log, shared, failed, ended, &options);
+        let tickets = Tickets::new(&mut world.entropy.fork());
+        let inner = assemble(consensus, (log, tickets), shared, failed, ended, &options);
         keeper::start(&inner, &options);
         pulse::start(&inner, world.entropy.fork());
         Ok(Self::new(inner))
@@ -137,7 +142,7 @@ impl Store {
 
 fn assemble(
     consensus: Consensus,
-    log: LogStore,
+    (log, tickets): (LogStore, Tickets),
     shared: Arc<Shared>,
     failed: Arc<watch::Sender<Option<Error>>>,
     writer: writer::Ended,
@@ -149,6 +154,7 @@ fn assemble(
         heard: Arc::default(),
         node: options.node.clone(),
         patience: options.patience,
+        yields: Arc::default(),
     };
     Inner {
         consensus,
@@ -166,10 +172,12 @@ fn assemble(
         receiver: Receiver::default(),
         reads: Rounds::default(),
         caught_up: Arc::default(),
+        contact: Arc::new(Contact::new(Instant::now())),
+        tickets,
     }
 }
 
-fn lock(world: &World, dir: &Path) -> Result<Box<dyn Send + Sync>, Error> {
+pub(super) fn lock(world: &World, dir: &Path) -> Result<Box<dyn Send + Sync>, Error> {
     world.disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Error::Locked(format!(
             "{}: another shoal process has this data directory open; stop it first, or use another directory",

@@ -1,15 +1,17 @@
 //! What a replica does by itself for the cluster: says again what got lost, catches up after a start, and where there are
-//! several voters sends heartbeats and stands for election. With one voter it sleeps.
+//! several voters sends heartbeats and stands for election. With one voter it sleeps, unless that is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use rand::Rng as _;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use super::contact::{Contact, LOST_AFTER};
 use super::forward::Forward;
 use super::handle::Inner;
 use super::raft::peers::{PeerAnswer, PeerRequest};
@@ -19,8 +21,18 @@ use crate::world::entropy::Rng;
 
 /// Time between two heartbeats of a leader that has other voters; a third of the lease.
 const HEARTBEAT: Duration = Duration::from_millis(100);
-/// Least and greatest time without a word from the leader after which a voter stands for election, drawn anew each time.
-const ELECT_AFTER: (Duration, Duration) = (Duration::from_millis(450), Duration::from_millis(900));
+/// Time without a word from the leader after which the voter next to it stands for election: three heartbeats may be lost.
+const ELECT_AFTER: Duration = Duration::from_millis(400);
+/// Each voter further from the leader waits so much longer, so that they do not stand at the same time.
+const STAGGER: Duration = Duration::from_millis(60);
+/// Greatest time that is added at random to each.
+const JITTER: Duration = Duration::from_millis(30);
+/// Least and greatest wait before a voter that was not elected asks again.
+const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(80), Duration::from_millis(160));
+/// Longest sleep of a voter that waits for a silence, so that it notices when it was stopped itself.
+const TICK: Duration = Duration::from_millis(100);
+/// A sleep that takes so much longer than it should was a time in which this node heard nothing because it did not run.
+const STALLED: Duration = Duration::from_millis(50);
 /// Bound on asking the other voters before.
 const CANVASS_WITHIN: Duration = Duration::from_millis(200);
 /// First wait before news that did not get through is sent again; it doubles while that goes on.
@@ -29,11 +41,17 @@ const REMIND_FIRST: Duration = Duration::from_millis(50);
 const REMIND_MOST: Duration = Duration::from_secs(2);
 /// Wait between two looks for a leader after a start, and bound on applying what it said.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Wait between two questions to a quorum that is lost, and bound on its answer.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+const PROBE_WITHIN: Duration = Duration::from_millis(500);
+/// Wait between two surveys while it is lost.
+const SURVEY_EVERY: Duration = Duration::from_secs(2);
 
 struct Pulse {
     forward: Forward,
     applied: Arc<watch::Sender<Revision>>,
     caught_up: Arc<watch::Sender<bool>>,
+    contact: Arc<Contact>,
     rng: Mutex<Rng>,
 }
 
@@ -43,6 +61,7 @@ pub(super) fn start(inner: &Inner, rng: Rng) {
         forward: inner.forward.clone(),
         applied: inner.applied.clone(),
         caught_up: inner.caught_up.clone(),
+        contact: inner.contact.clone(),
         rng: Mutex::new(rng),
     };
     let mut stop = inner.failed.subscribe();
@@ -50,7 +69,7 @@ pub(super) fn start(inner: &Inner, rng: Rng) {
         tokio::select! {
             biased;
             _ = stop.wait_for(Option::is_some) => {}
-            _ = async { tokio::join!(pulse.remind(), pulse.catch_up(), pulse.elections()) } => {}
+            _ = async { tokio::join!(pulse.remind(), pulse.catch_up(), pulse.elections(), pulse.keep_contact()) } => {}
         }
     });
 }
@@ -80,8 +99,10 @@ impl Pulse {
             changes.borrow_and_update();
             if self.forward.consensus.leads() || self.asked_and_applied().await {
                 self.caught_up.send_replace(true);
+                self.contact.confirm(Instant::now());
                 return;
             }
+            self.miss();
             let _ = timeout(LOOK_EVERY, changes.changed()).await;
         }
     }
@@ -90,7 +111,7 @@ impl Pulse {
         if self.forward.leader().is_none() {
             return false;
         }
-        match self.forward.read_index(true).await {
+        match self.forward.read_index(&mut self.forward.search(), true).await {
             Ok(Some(revision)) => {
                 let mut applied = self.applied.subscribe();
                 timeout(LOOK_EVERY, applied.wait_for(|applied| *applied >= revision)).await.is_ok()
@@ -110,41 +131,133 @@ impl Pulse {
                 Standing::Leader if !alone => {
                     consensus.remind().await;
                     sleep(HEARTBEAT).await;
+                    if consensus.unconfirmed() >= LOST_AFTER {
+                        self.contact.lose(Instant::now() - LOST_AFTER, consensus.voters());
+                    }
                 }
                 Standing::Voter if !alone => self.follow().await,
+                // A higher term came from somebody who was a member once.
+                Standing::Voter => {
+                    consensus.elect().await;
+                    let _ = timeout(ELECT_AFTER, changes.changed()).await;
+                }
                 _ if changes.changed().await.is_err() => return,
                 _ => {}
             }
         }
     }
 
-    /// Waits for a silence, and stands for election where most voters hear it too.
+    /// Waits for a silence, and stands for election where most voters hear it too, until somebody leads.
     async fn follow(&self) {
-        let patience = self.rng.lock().random_range(ELECT_AFTER.0..ELECT_AFTER.1);
-        let began = Instant::now();
-        let heard = self.forward.heard.at();
-        sleep_until(heard.map_or(began, |heard| heard.max(began)) + patience).await;
-        if self.forward.heard.at() == heard
-            && self.forward.consensus.standing() == Standing::Voter
-            && self.canvass().await
-        {
-            self.forward.consensus.elect().await;
+        let consensus = &self.forward.consensus;
+        let Some(silence) = self.silence().await else { return };
+        while consensus.standing() == Standing::Voter && self.forward.heard.at() == silence {
+            if self.canvass().await {
+                consensus.elect().await;
+            }
+            self.miss();
+            let again = self.rng.lock().random_range(AGAIN_AFTER.0..AGAIN_AFTER.1);
+            sleep(again).await;
         }
     }
 
+    /// Takes the quorum for lost where it has been silent for too long.
+    fn miss(&self) {
+        let since = self.contact.since(self.forward.heard.at());
+        if since.elapsed() >= LOST_AFTER && !self.forward.consensus.leads() {
+            self.contact.lose(since, self.forward.consensus.voters());
+        }
+    }
+
+    /// While the quorum is lost: looks for it, and counts who is left of it.
+    async fn keep_contact(&self) {
+        loop {
+            self.contact.wait_lost().await;
+            let mut survey = Instant::now();
+            while self.contact.lost().is_some() {
+                if Instant::now() >= survey {
+                    self.forward.consensus.survey(&self.contact).await;
+                    survey = Instant::now() + SURVEY_EVERY;
+                }
+                if timeout(PROBE_WITHIN, self.answers()).await.unwrap_or(false) {
+                    self.contact.confirm(Instant::now());
+                } else {
+                    sleep(PROBE_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Whether a leader answers that most voters confirm.
+    async fn answers(&self) -> bool {
+        match self.forward.read_index(&mut self.forward.search(), false).await {
+            Ok(Some(_)) => true,
+            Ok(None) => self.forward.consensus.read_index().await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// Waits until the leader has not been heard for too long; gives when it was heard last. `None` where this node votes no
+    /// more, or leads.
+    async fn silence(&self) -> Option<Option<Instant>> {
+        let heard = &self.forward.heard;
+        let mut began = Instant::now();
+        let jitter = self.rng.lock().random_range(Duration::ZERO..JITTER);
+        while self.forward.consensus.standing() == Standing::Voter {
+            let last = heard.at();
+            let due = last.map_or(began, |last| last.max(began)) + ELECT_AFTER + STAGGER * self.rank() + jitter;
+            let now = Instant::now();
+            if now >= due {
+                return Some(last);
+            }
+            let next = due.min(now + TICK);
+            sleep_until(next).await;
+            let late = Instant::now().saturating_duration_since(next);
+            if late > STALLED {
+                began += late;
+                heard.excuse(late);
+            }
+        }
+        None
+    }
+
+    /// How many voters are nearer to the last leader, in the order of their numbers, which begins behind it.
+    fn rank(&self) -> u32 {
+        let (own, leader) = (self.forward.consensus.id(), self.forward.heard.id().unwrap_or(0));
+        let nearness = |id: u64| (id <= leader, id);
+        let others = self.forward.consensus.other_voters();
+        let nearer = others.iter().filter(|(id, _)| *id != leader && nearness(*id) < nearness(own));
+        u32::try_from(nearer.count()).unwrap_or(u32::MAX)
+    }
+
     /// Asks the other voters whether they would vote for this node: without that, one that comes back from a cut would
-    /// disturb a healthy leader with its higher term.
+    /// disturb a healthy leader with its higher term. Where one of them knows that this replica was removed, it never stands.
+    /// Answers as soon as a majority would.
     async fn canvass(&self) -> bool {
         let consensus = &self.forward.consensus;
         let others = consensus.other_voters();
-        let request = PeerRequest::Canvass { last: consensus.wire().log.last() };
-        let asked = others.iter().map(|(_, target)| {
-            let call = consensus.wire().peers.call(target, request.clone());
-            async { matches!(timeout(CANVASS_WITHIN, call).await, Ok(Ok(PeerAnswer::Canvass(true)))) }
-        });
-        let granted = 1 + join_all(asked).await.into_iter().filter(|granted| *granted).count();
-        granted > others.len().div_ceil(2)
+        let asker = consensus.asker();
+        let request = PeerRequest::Canvass { last: consensus.wire().log.last(), asker };
+        let ask = |target| async move { (target, consensus.wire().peers.call(target, request.clone()).await) };
+        let mut asked: FuturesUnordered<_> = others.iter().map(|(_, target)| ask.clone()(target)).collect();
+        let until = Instant::now() + CANVASS_WITHIN;
+        let mut granted = 1;
+        while granted <= others.len().div_ceil(2) {
+            match timeout_at(until, asked.next()).await {
+                Ok(Some((_, Ok(PeerAnswer::Canvass(true))))) => granted += 1,
+                Ok(Some((target, Ok(PeerAnswer::Removed(removal)))))
+                    if asker.as_ref().is_some_and(|asker| removal.concerns(asker)) =>
+                {
+                    self.contact.remove(&target.node);
+                    return false;
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return false,
+            }
+        }
+        true
     }
 }
 
 const _: () = assert!(HEARTBEAT.as_millis() * 3 <= LEASE.as_millis());
+const _: () = assert!(HEARTBEAT.as_millis() + LEASE.as_millis() <= ELECT_AFTER.as_millis());

@@ -1,7 +1,7 @@
 //! The openraft glue. Nothing above `store` names openraft; what another consensus would have to give is [`Consensus`].
 //!
 //! `log_store` the log as openraft wants it, `machine` the state machine, `peers` the door for the mesh, `link` openraft's
-//! way through it, `transfer` snapshots in chunks, `members` who is in the cluster.
+//! way through it, `transfer` snapshots in chunks, `members` who is in the cluster, `leads` the news of leaders.
 //!
 //! openraft 0.9 waits for each append before it takes the next, which would mean one sync per commit. An append is therefore
 //! reported at once, and what openraft takes for committed is told to nobody before this node's disk holds it:
@@ -13,6 +13,7 @@
 //!
 //! `docs/STORE.md` says why that is safe.
 
+mod leads;
 pub mod link;
 pub mod log_store;
 pub mod machine;
@@ -24,33 +25,48 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::error::RaftError;
 use serde::{Deserialize, Serialize};
 
 use self::link::{Network, Wire};
 use self::log_store::LogStore;
 use self::machine::Machine;
+pub use self::leads::{Lead, Leads};
 pub use self::members::{Replica, Standing};
 use super::mvcc::Refusal;
+use super::once::Ticket;
 use super::{Error, Txn};
 use crate::model::Revision;
 
 /// What a log entry asks of the state machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
-    /// Apply a transaction.
+    /// Apply a transaction. Older logs have it; what is written now has a ticket.
     Txn(Txn),
     /// Forget history up to a revision.
     Compact(Revision),
+    /// Apply a transaction, unless the ticket shows that it was applied before.
+    Once(Ticket, Txn),
 }
 
-/// What the state machine made of it.
-pub type Reply = Result<(), Refusal>;
+/// What the state machine made of it: the revision that did it, which for a repeat is not the entry's own.
+pub type Reply = Result<Revision, Refusal>;
 
 /// What raft remembers of a replica beside its number.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// The node's name.
     pub node: String,
+    /// How often the cluster had been recovered when the replica was noted: the most of a membership is the cluster's.
+    #[serde(default)]
+    pub recovery: u64,
+}
+
+impl Peer {
+    /// The replica on `node`, of whichever cluster.
+    pub fn on(node: &str) -> Self {
+        Self { node: node.to_owned(), recovery: 0 }
+    }
 }
 
 openraft::declare_raft_types!(
@@ -135,9 +151,10 @@ impl Consensus {
         let raft = openraft::Raft::new(id, Arc::new(config()), Network(wire.clone()), log, machine.clone()).await;
         let raft = raft.map_err(|_| Error::Disk)?;
         let this = Self { raft, machine, wire, id };
+        this.wire.log.saw(this.raft.metrics().borrow().membership_config.membership());
         let known = this.raft.is_initialized().await.map_err(|_| Error::Unavailable)?;
         if !known && found {
-            let members = BTreeMap::from([(id, Peer { node: node.to_owned() })]);
+            let members = BTreeMap::from([(id, Peer::on(node))]);
             this.raft.initialize(members).await.map_err(|_| Error::Unavailable)?;
             this.lead().await?;
         } else if this.is_only_voter() {
@@ -145,6 +162,11 @@ impl Consensus {
             this.lead().await?;
         }
         Ok(this)
+    }
+
+    /// This replica's number.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// The state machine.
@@ -180,11 +202,23 @@ impl Consensus {
     }
 
     /// Replicates `command`; gives its revision and what the state machine made of it.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`] where this node does not lead, or no longer: it may have been done; [`Error::Unavailable`] where
+    /// the consensus has ended.
     pub async fn propose(&self, command: Command) -> Result<(Revision, Reply), Error> {
         match self.raft.client_write(command).await {
             Ok(response) => Ok((revision_of(&response.log_id), response.data)),
-            Err(_) => Err(Error::Unavailable),
+            Err(RaftError::APIError(_)) => Err(Error::NotLeader { leader: None }),
+            Err(RaftError::Fatal(_)) => Err(Error::Unavailable),
         }
+    }
+
+    /// Index of the last entry, once everything that was proposed before this call has one.
+    pub async fn last_proposed(&self) -> Option<u64> {
+        // openraft takes its messages in order.
+        self.raft.with_raft_state(|_| ()).await.ok()?;
+        self.wire.log.last().map(|last| last.index)
     }
 
     /// Waits until everything acknowledged anywhere before this call is applied here, the leader.

@@ -1,6 +1,14 @@
 //! Figures for `/metrics` and `shoal status`.
 
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Syncs are of late for so long.
+pub const RECENT: Duration = Duration::from_secs(10);
+/// Syncs of late that are remembered, at most; older ones give way.
+pub const RECENT_SYNCS: usize = 128;
 
 /// Upper bounds of the sync latency buckets, in microseconds; slower ones fall into the last, unbounded bucket.
 pub const BUCKETS_US: [u64; 12] = [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 204_800, 1_000_000];
@@ -46,6 +54,43 @@ impl Latency {
     }
 }
 
+/// How long the syncs of late took.
+#[derive(Debug, Default)]
+pub struct Recent {
+    /// When each ended, and how long it took; oldest first.
+    ended: VecDeque<(Instant, Duration)>,
+    /// When the one that runs began.
+    began: Option<Instant>,
+}
+
+impl Recent {
+    /// One begins.
+    pub fn begin(&mut self, now: Instant) {
+        self.began = Some(now);
+    }
+
+    /// It ends.
+    pub fn end(&mut self, now: Instant) {
+        let Some(began) = self.began.take() else { return };
+        if self.ended.len() == RECENT_SYNCS {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((now, now.saturating_duration_since(began)));
+    }
+
+    /// The 99th percentile of those that ended within [`RECENT`]; more where the one that runs has taken longer by now. Zero
+    /// where nothing was written.
+    pub fn p99(&self, now: Instant) -> Duration {
+        let recent = self.ended.iter().filter(|(at, _)| now.saturating_duration_since(*at) <= RECENT);
+        let mut took: Vec<Duration> = recent.map(|(_, took)| *took).collect();
+        took.sort_unstable();
+        let slowest = took.len() / 100;
+        let p99 = took.iter().rev().nth(slowest).copied().unwrap_or_default();
+        let running = self.began.map(|began| now.saturating_duration_since(began));
+        p99.max(running.unwrap_or_default())
+    }
+}
+
 /// What the store knows about itself.
 #[derive(Debug, Clone, Default)]
 pub struct Stats {
@@ -69,4 +114,32 @@ pub struct Stats {
     pub disk_full: bool,
     /// How long syncs took.
     pub sync: Latency,
+    /// The 99th percentile of the syncs of late ([`RECENT`]), or how long the one that runs has taken, if that is more.
+    pub sync_recent_p99: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncs_of_late_are_those_of_the_window_and_the_one_that_runs() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let mut recent = Recent::default();
+        assert_eq!(recent.p99(start), Duration::ZERO);
+        recent.begin(at(0));
+        recent.end(at(700));
+        assert_eq!(recent.p99(at(800)), Duration::from_millis(700));
+        for n in 0..100 {
+            recent.begin(at(1000 + n));
+            recent.end(at(1001 + n));
+        }
+        assert_eq!(recent.p99(at(1200)), Duration::from_millis(1), "one of a hundred may be slow");
+        recent.begin(at(2000));
+        assert_eq!(recent.p99(at(5000)), Duration::from_secs(3), "a stall shows while it lasts");
+        recent.end(at(5000));
+        assert_eq!(recent.p99(at(11_200)), Duration::from_secs(3), "the rest is forgotten");
+        assert_eq!(recent.p99(at(15_001)), Duration::ZERO);
+    }
 }

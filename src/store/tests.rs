@@ -2,6 +2,9 @@
 
 mod learners;
 mod net;
+mod once;
+mod recovery;
+mod takeover;
 mod voters;
 
 use std::path::Path;

@@ -14,6 +14,17 @@ pub const BATCH: usize = 512;
 /// Revisions after which an idle subscription is told how far it is.
 pub const BOOKMARK_EVERY: u64 = 256;
 
+/// Tells everybody that the store has ended, and wakes the watchers, who look for that when they are woken; the first cause
+/// stays.
+pub(super) fn fail(failed: &watch::Sender<Option<Error>>, applied: &watch::Sender<Revision>, cause: Error) {
+    failed.send_if_modified(|failed| {
+        let first = failed.is_none();
+        failed.get_or_insert(cause);
+        first
+    });
+    applied.send_modify(|_| {});
+}
+
 /// A subscription. A subscriber that falls behind reads from retained history; one that falls behind compaction gets
 /// [`Error::Compacted`]. Nothing is buffered per subscriber.
 pub struct Watch {
@@ -62,11 +73,11 @@ impl Watch {
             if let Some(batch) = self.poll()? {
                 return Ok(batch);
             }
-            tokio::select! {
-                biased;
-                changed = self.applied.changed() => changed.map_err(|_| Error::Unavailable)?,
-                _ = self.failed.wait_for(Option::is_some) => return Err(Error::Unavailable),
+            // One thing to wait for, not two: thousands of watchers do so at every change. See [`fail`].
+            if self.failed.borrow().is_some() {
+                return Err(Error::Unavailable);
             }
+            self.applied.changed().await.map_err(|_| Error::Unavailable)?;
         }
     }
 

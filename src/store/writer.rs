@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::log::Log;
 use super::log::frame::{Kind, Record};
 use super::log::index::Index;
-use super::stats::Latency;
+use super::stats::{Latency, Recent};
 use super::{Driver, Error, disk_error};
 use crate::world::disk::Disk;
 
@@ -59,6 +59,8 @@ pub struct Shared {
     pub durable: watch::Sender<Durable>,
     /// How long syncs took.
     pub latency: Mutex<Latency>,
+    /// How long they took of late, the one that runs included.
+    pub recent: Mutex<Recent>,
     /// Figures of the log's files.
     pub space: Mutex<Space>,
     /// Files, to read from.
@@ -133,6 +135,7 @@ impl Writer {
         while let Some(first) = queue.blocking_recv() {
             let batch = gather(first, &mut queue);
             let started = tokio::time::Instant::now();
+            self.shared.recent.lock().begin(started);
             let result = self.commit(&batch);
             let end = batch.iter().any(|job| job.end);
             self.finish(batch, &result, started.elapsed());
@@ -145,6 +148,7 @@ impl Writer {
     async fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.recv().await {
             let batch = gather(first, &mut queue);
+            self.shared.recent.lock().begin(tokio::time::Instant::now());
             let result = self.commit(&batch);
             let took = self.shared.disk.take_delay();
             if !took.is_zero() {
@@ -173,6 +177,7 @@ impl Writer {
     }
 
     fn finish(&mut self, batch: Vec<Job>, result: &io::Result<()>, took: Duration) {
+        self.shared.recent.lock().end(tokio::time::Instant::now());
         match result {
             Ok(()) => {
                 self.shared.latency.lock().add(took);

@@ -12,17 +12,24 @@ use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{Snapshot, Vote};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout};
 
 use super::log_store::LogStore;
 use super::peers::{Appended, PeerAnswer, PeerRequest, Peers};
-use super::{LogId, Peer, Types, transfer};
+use super::{APPEND_WITHIN, LogId, Peer, Types, transfer};
 use crate::store::Error;
 
 /// First wait before a replica that could not be reached is tried again; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// Longest such wait.
 const RETRY_MOST: Duration = Duration::from_secs(2);
+
+/// A replica that answered so lately is told what is committed without waiting for what it says to that. It is also by how
+/// much longer, at most, a leader takes itself for heard.
+const ANSWERED_LATELY: Duration = Duration::from_millis(50);
+/// Such news under way to one replica, at most; one more waits for its answer.
+const NEWS: usize = 4;
 
 /// What all links of a store share.
 pub struct Wire {
@@ -67,10 +74,14 @@ impl Wire {
 pub struct Network(pub Arc<Wire>);
 
 /// A link to one replica.
+#[derive(Clone)]
 pub struct Link {
     wire: Arc<Wire>,
     id: u64,
     target: Peer,
+    /// When the last message was sent that it took; openraft makes a new link for each question whether this node leads.
+    answered: Option<Instant>,
+    news: Arc<Semaphore>,
 }
 
 type CallError = RPCError<u64, Peer, RaftError<u64>>;
@@ -79,7 +90,8 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = Link;
 
     async fn new_client(&mut self, id: u64, node: &Peer) -> Link {
-        Link { wire: self.0.clone(), id, target: node.clone() }
+        let news = Arc::new(Semaphore::new(NEWS));
+        Link { wire: self.0.clone(), id, target: node.clone(), answered: None, news }
     }
 }
 
@@ -105,7 +117,8 @@ impl Link {
         }
         let term = request.vote.leader_id.term;
         let (before, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
-        let answer = self.call(PeerRequest::Append { to: self.id, request }).await?;
+        let answer =
+            self.call(PeerRequest::Append { to: self.id, request, recovery: self.wire.log.recovery() }).await?;
         let PeerAnswer::Append(answer) = answer else { return Err(unexpected(&answer)) };
         match (&answer, before) {
             (Appended::Success, _) => {
@@ -123,6 +136,25 @@ impl Link {
         Ok(answer)
     }
 
+    /// Sends news of what is committed beside whatever comes next, which would otherwise wait for a whole round trip:
+    /// openraft has one message under way to a replica.
+    fn tell(&self, request: AppendEntriesRequest<Types>, permit: OwnedSemaphorePermit) {
+        let link = self.clone();
+        tokio::spawn(async move {
+            let mut owes = Owes(Some(&link.wire.owed));
+            if let Ok(Ok(_)) = timeout(APPEND_WITHIN, link.append(request)).await {
+                owes.0 = None;
+            }
+            drop(permit);
+        });
+    }
+
+    /// Leave to send a message without waiting for its answer: it has no entries, and the replica is there.
+    fn may_tell(&self, request: &AppendEntriesRequest<Types>) -> Option<OwnedSemaphorePermit> {
+        let lately = self.answered.is_some_and(|at| at.elapsed() < ANSWERED_LATELY);
+        (request.entries.is_empty() && lately).then(|| self.news.clone().try_acquire_owned().ok()).flatten()
+    }
+
     async fn call(&self, request: PeerRequest) -> io::Result<PeerAnswer> {
         let mut failed = self.wire.failed.subscribe();
         tokio::select! {
@@ -133,6 +165,7 @@ impl Link {
     }
 
     async fn send(&self, vote: Vote<u64>, snapshot: Snapshot<Types>) -> io::Result<Vote<u64>> {
+        let recovery = self.wire.log.recovery();
         let number = self.wire.transfers.fetch_add(1, Ordering::Relaxed);
         let term = vote.leader_id.term;
         let last = snapshot.meta.last_log_id;
@@ -140,7 +173,7 @@ impl Link {
         let vote = tokio::select! {
             biased;
             _ = failed.wait_for(Option::is_some) => return Err(io::ErrorKind::BrokenPipe.into()),
-            sent = transfer::send(&*self.wire.peers, (self.id, &self.target), (term, number), vote, snapshot) => sent?,
+            sent = transfer::send(&*self.wire.peers, (self.id, &self.target, recovery), (term, number), vote, snapshot) => sent?,
         };
         last.into_iter().for_each(|last| self.wire.acknowledge(self.id, term, last));
         Ok(vote)
@@ -157,14 +190,20 @@ impl RaftNetwork<Types> for Link {
         request: AppendEntriesRequest<Types>,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, CallError> {
-        let mut owes = Owes(request.entries.is_empty().then_some(&self.wire.owed));
+        if let Some(permit) = self.may_tell(&request) {
+            self.tell(request, permit);
+            return Ok(AppendEntriesResponse::Success);
+        }
+        let (mut owes, sent) = (Owes(request.entries.is_empty().then_some(&self.wire.owed)), Instant::now());
+        self.answered = None;
         let answer = self.append(request).await.map_err(|error| Unreachable::new(&error))?;
         owes.0 = None;
+        self.answered = matches!(answer, Appended::Success).then_some(sent);
         Ok(answer.into())
     }
 
     async fn vote(&mut self, request: VoteRequest<u64>, _: RPCOption) -> Result<VoteResponse<u64>, CallError> {
-        match self.call(PeerRequest::Vote { to: self.id, request }).await {
+        match self.call(PeerRequest::Vote { to: self.id, request, recovery: self.wire.log.recovery() }).await {
             Ok(PeerAnswer::Vote(answer)) => Ok(answer),
             Ok(answer) => Err(Unreachable::new(&unexpected(&answer)).into()),
             Err(error) => Err(Unreachable::new(&error).into()),

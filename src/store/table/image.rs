@@ -8,7 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Epoch, ObjectKey, Revision};
-use crate::store::mvcc::Image;
+use crate::store::mvcc::{Image, Refusal};
+use crate::store::once::Done;
 use crate::store::{Change, ChangeKind, Record};
 
 /// A frame is closed once it holds this many bytes.
@@ -17,8 +18,8 @@ pub const FRAME_BYTES: usize = 256 * 1024;
 const FRAME_MAX: usize = 64 * 1024 * 1024;
 /// Length and checksum before each frame.
 const PREFIX: usize = 8;
-/// Format that this build writes and reads.
-const VERSION: u32 = 1;
+/// Format that this build writes; it reads older ones too. 2 added the tickets.
+const VERSION: u32 = 2;
 
 /// Why an image could not be read.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ enum Item {
     Base(Row),
     Change { kind: u8, row: Row, cause: u64 },
     End { items: u64 },
+    Done { revision: u64, session: u64, sequence: u64, refusal: Option<Box<Refusal>> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,6 +106,10 @@ fn item(image: &Image, nth: usize) -> Option<Item> {
         return Some(Item::Fence { actor: actor.clone(), epoch: epoch.0 });
     }
     let at = at - image.fences.len();
+    if let Some(Done { revision, session, sequence, refusal }) = image.done.get(at).cloned() {
+        return Some(Item::Done { revision: revision.0, session, sequence, refusal });
+    }
+    let at = at - image.done.len();
     if let Some(record) = image.base.get(at) {
         return Some(Item::Base(Row::of(record)));
     }
@@ -208,12 +214,23 @@ fn frame_at(bytes: &[u8], at: usize) -> Result<Option<&[u8]>, ReadError> {
     if sound { Ok(Some(body)) } else { Err(ReadError::Damaged("a checksum does not match")) }
 }
 
-type Latest = std::collections::BTreeMap<ObjectKey, Arc<Record>>;
+/// What the changes read so far made of the objects that they touch; all others are as in the base. Few, where the base may
+/// be a million.
+type Latest = std::collections::BTreeMap<ObjectKey, Option<Arc<Record>>>;
+
+/// The version before a change; the base is in key order.
+fn before(base: &[Arc<Record>], latest: &Latest, key: &ObjectKey) -> Option<Arc<Record>> {
+    if let Some(known) = latest.get(key) {
+        return known.clone();
+    }
+    let at = base.binary_search_by(|record| record.key.cmp(key)).ok()?;
+    base.get(at).cloned()
+}
 
 fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<(), ReadError> {
     match item {
         Item::Head { version, applied, compacted, consensus } if nth == 0 => {
-            if version != VERSION {
+            if !(1..=VERSION).contains(&version) {
                 return Err(ReadError::Damaged("it was written by a newer version of shoal"));
             }
             image.applied = Revision(applied);
@@ -224,10 +241,11 @@ fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<
         Item::Fence { actor, epoch } => {
             image.fences.insert(actor, Epoch(epoch));
         }
+        Item::Done { revision, session, sequence, refusal } => {
+            image.done.push(Done { revision: Revision(revision), session, sequence, refusal });
+        }
         Item::Base(row) => {
-            let record = Arc::new(row.record());
-            latest.insert(record.key.clone(), record.clone());
-            image.base.push(record);
+            image.base.push(Arc::new(row.record()));
         }
         Item::Change { kind, row, cause } => {
             let kind = [ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted]
@@ -235,10 +253,8 @@ fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<
                 .find(|known| *known as u8 == kind)
                 .ok_or(ReadError::Damaged("a change is of no known kind"))?;
             let record = Arc::new(row.record());
-            let previous = match kind {
-                ChangeKind::Deleted => latest.remove(&record.key),
-                _ => latest.insert(record.key.clone(), record.clone()),
-            };
+            let previous = before(&image.base, latest, &record.key);
+            latest.insert(record.key.clone(), (kind != ChangeKind::Deleted).then(|| record.clone()));
             image.history.push(Arc::new(Change { kind, record, previous, cause }));
         }
         Item::Head { .. } | Item::End { .. } => return Err(ReadError::Damaged("an item is out of place")),
@@ -265,5 +281,59 @@ impl Row {
             value: self.value,
             splice: self.splice,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Image, ReadError> {
+        decode(&mut |offset, out| {
+            let rest = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+            let read = rest.len().min(out.len());
+            out[..read].copy_from_slice(&rest[..read]);
+            Ok(read)
+        })
+    }
+
+    fn of_version(version: u32) -> Vec<u8> {
+        let mut frame = vec![0; PREFIX];
+        let head = Item::Head { version, applied: 9, compacted: 3, consensus: Bytes::from_static(b"c") };
+        for item in [head, Item::Fence { actor: "a".into(), epoch: 4 }, Item::End { items: 2 }] {
+            rmp_serde::encode::write(&mut frame, &item).unwrap();
+        }
+        seal(&mut frame).unwrap();
+        frame
+    }
+
+    #[test]
+    fn images_of_older_versions_are_read_and_newer_ones_refused() {
+        for version in 1..=VERSION {
+            let image = read(&of_version(version)).unwrap();
+            assert_eq!((image.applied, image.compacted, image.fences.len()), (Revision(9), Revision(3), 1));
+            assert!(image.done.is_empty());
+        }
+        assert!(matches!(read(&of_version(VERSION + 1)), Err(ReadError::Damaged(why)) if why.contains("newer")));
+    }
+
+    #[test]
+    fn tickets_come_back_from_an_image_in_few_bytes() {
+        let refusal = Refusal::Conflict { key: ObjectKey::new(crate::model::ResourceId::new("", "pods"), "a", "b"), actual: None };
+        let done = |n: u64| Done {
+            revision: Revision(1_000_000 + n),
+            session: u64::MAX - n % 3,
+            sequence: 500_000 + n,
+            refusal: (n == 7).then(|| Box::new(refusal.clone())),
+        };
+        let image = Image { applied: Revision(2_000_000), done: (0..1000).map(done).collect(), ..Image::default() };
+        let mut bytes = Vec::new();
+        encode(&image, &mut |part| {
+            bytes.extend_from_slice(part);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(read(&bytes).unwrap().done, image.done);
+        assert!(bytes.len() < 30_000, "{}", bytes.len());
     }
 }

@@ -15,6 +15,8 @@ use super::*;
 pub struct Net {
     stores: Mutex<std::collections::BTreeMap<String, Store>>,
     cut: Mutex<BTreeSet<(String, String)>>,
+    /// Killed: neither answers nor refuses.
+    dead: Mutex<BTreeSet<String>>,
     /// One way of a message.
     pub delay: Mutex<Duration>,
     /// Share of messages and of answers that are lost.
@@ -50,6 +52,16 @@ impl Net {
         self.stores.lock().remove(node)
     }
 
+    /// Takes a store off the net as `kill -9` does: whoever calls it hears nothing, not even a refusal.
+    pub fn kill(&self, node: &str) -> Option<Store> {
+        self.dead.lock().insert(node.to_owned());
+        self.take(node)
+    }
+
+    fn is_dead(&self, node: &str) -> bool {
+        self.dead.lock().contains(node)
+    }
+
     /// The store of `node`.
     pub fn stores_of(&self, node: &str) -> Store {
         self.stores.lock().get(node).cloned().unwrap()
@@ -71,6 +83,7 @@ impl Net {
         let node = options.node.clone();
         let door = Arc::new(Door { net: self.clone(), own: node.clone() });
         let store = Store::open_with(options, door, world).await?;
+        self.dead.lock().remove(&node);
         self.stores.lock().insert(node, store.clone());
         Ok(store)
     }
@@ -100,6 +113,9 @@ impl Peers for Door {
         self.net.calls.fetch_add(1, Ordering::Relaxed);
         let delay = *self.net.delay.lock();
         tokio::time::sleep(delay).await;
+        if self.net.is_dead(&self.own) || self.net.is_dead(&target.node) {
+            std::future::pending::<()>().await;
+        }
         if self.net.reach(&self.own, &target.node).is_none() {
             return Err(io::ErrorKind::NotConnected.into());
         }
@@ -115,13 +131,16 @@ impl Peers for Door {
             _ => {}
         }
         let loses = self.net.loses_commit_answers.load(Ordering::Relaxed);
-        let forgets = loses && matches!(request, PeerRequest::Commit(_));
+        let forgets = loses && matches!(request, PeerRequest::Once { .. });
         let Some(store) = self.net.reach(&self.own, &target.node) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let answer = store.answer(&self.own, through(&request)).await;
         drop(store);
         tokio::time::sleep(delay).await;
+        if self.net.is_dead(&self.own) || self.net.is_dead(&target.node) {
+            std::future::pending::<()>().await;
+        }
         if self.net.lost() || forgets || self.net.reach(&self.own, &target.node).is_none() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }

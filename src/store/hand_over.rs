@@ -1,0 +1,127 @@
+//! Leaders that go: because somebody says so, because the node stops, because the disk is slow.
+//!
+//! A leader that hands over takes nothing new (whoever asks waits, and asks the next one), lets the other get all of its log,
+//! and then tells it to stand for election.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::disk::{self, Candidate};
+use super::raft::Peer;
+use super::raft::peers::{PeerAnswer, PeerRequest};
+use super::{Error, Store};
+
+/// Bound on a hand-over. Writes wait meanwhile.
+pub const HAND_OVER_WITHIN: Duration = Duration::from_secs(1);
+/// Bound on asking the voters how they are.
+const ASK_WITHIN: Duration = Duration::from_millis(150);
+/// Once one has answered, the others have this much longer.
+const OTHERS_WITHIN: Duration = Duration::from_millis(5);
+/// Between two looks of a leader at its own disk. One that has other voters sends heartbeats as often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+impl Store {
+    /// Lets voter `raft_id` lead instead. Returns once this node leads no more, at most after [`HAND_OVER_WITHIN`].
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]; [`Error::Invalid`] where it does not vote; [`Error::Unavailable`] where it did not come to it.
+    pub async fn hand_over(&self, raft_id: u64) -> Result<(), Error> {
+        self.check_leads()?;
+        let voters = self.inner.consensus.other_voters();
+        let (_, target) = voters.into_iter().find(|(id, _)| *id == raft_id).ok_or(Error::Invalid)?;
+        let held = self.inner.forward.hold();
+        let done = timeout(HAND_OVER_WITHIN, self.pass_to(raft_id, &target)).await;
+        drop(held);
+        done.unwrap_or(Err(Error::Unavailable))
+    }
+
+    /// Lets the best of the other voters lead: the one whose disk is healthy and whose log is the most complete (see
+    /// [`disk::successor`]). Gives its number. `bound` is what a sync may take. At most [`HAND_OVER_WITHIN`] and the time to
+    /// ask them, 150 ms.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]; [`Error::Unavailable`] where no voter is able, or it did not come to it.
+    pub async fn hand_over_to_best(&self, bound: Duration, only_healthy: bool) -> Result<u64, Error> {
+        self.check_leads()?;
+        let candidates = self.candidates().await;
+        let best = disk::successor(&candidates, bound, only_healthy).ok_or(Error::Unavailable)?;
+        self.hand_over(best).await.map(|()| best)
+    }
+
+    /// Hands over where this node leads others, as it does before it stops. Where that fails they elect one by themselves.
+    pub async fn step_aside(&self) {
+        if !self.leads() || self.inner.consensus.other_voters().is_empty() || self.check_alive().is_err() {
+            return;
+        }
+        match self.hand_over_to_best(Duration::MAX, false).await {
+            Ok(raft_id) => tracing::info!(raft_id, "handed over the lead"),
+            Err(error) => tracing::warn!(%error, "nobody took over the lead"),
+        }
+    }
+
+    /// The 99th percentile of the syncs of late, or how long the one that runs has taken, if that is more.
+    pub fn sync_recent_p99(&self) -> Duration {
+        self.inner.shared.recent.lock().p99(Instant::now())
+    }
+
+    /// Waits until this node leads other voters with a disk whose syncs of late took more than `bound`: it should hand over.
+    pub async fn leads_with_slow_disk(&self, bound: Duration) {
+        let mut changes = self.inner.consensus.raft().server_metrics();
+        loop {
+            changes.borrow_and_update();
+            if self.leads() && !self.inner.consensus.other_voters().is_empty() {
+                if disk::is_slow(self.sync_recent_p99(), bound) {
+                    return;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            } else if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    async fn pass_to(&self, raft_id: u64, target: &Peer) -> Result<(), Error> {
+        let consensus = &self.inner.consensus;
+        let last = consensus.last_proposed().await.ok_or(Error::Unavailable)?;
+        let mut progress = consensus.raft().metrics();
+        let holds = progress.wait_for(|metrics| {
+            let held = metrics.replication.as_ref().and_then(|all| all.get(&raft_id)).copied().flatten();
+            metrics.replication.is_none() || held.is_some_and(|held| held.index >= last)
+        });
+        holds.await.map_err(|_| Error::Unavailable)?;
+        match consensus.wire().peers.call(target, PeerRequest::Stand { to: raft_id }).await {
+            Ok(PeerAnswer::Stands) => {}
+            _ => return Err(Error::Unavailable),
+        }
+        let mut changes = consensus.raft().server_metrics();
+        while self.leads() {
+            changes.changed().await.map_err(|_| Error::Unavailable)?;
+        }
+        Ok(())
+    }
+
+    /// The other voters that answer.
+    async fn candidates(&self) -> Vec<Candidate> {
+        let members = self.members();
+        let lag = |id: u64| members.iter().find(|replica| replica.raft_id == id).and_then(|replica| replica.lag);
+        let peers = &self.inner.consensus.wire().peers;
+        let voters = self.inner.consensus.other_voters();
+        let mut answers: FuturesUnordered<_> = voters
+            .iter()
+            .map(async |(id, target)| (*id, peers.call(target, PeerRequest::Health).await))
+            .collect();
+        let mut until = Instant::now() + ASK_WITHIN;
+        let mut candidates = Vec::new();
+        while let Ok(Some((raft_id, answer))) = timeout_at(until, answers.next()).await {
+            if let Ok(PeerAnswer::Health { sync_p99_micros }) = answer {
+                let (lag, sync_p99) = (lag(raft_id).unwrap_or(u64::MAX), Duration::from_micros(sync_p99_micros));
+                candidates.push(Candidate { raft_id, lag, sync_p99 });
+                until = until.min(Instant::now() + OTHERS_WITHIN);
+            }
+        }
+        candidates
+    }
+}
