@@ -80,7 +80,8 @@ fn end_quietly_with_the_reader() {
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     // Both providers of cryptography may be linked; the first call decides, later ones change nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    if !matches!(arguments.command, Command::Up(_) | Command::Down(_)) {
+    // Whoever has things to remove at the end must come to it. (Vectored writes to sockets raise the signal all the same.)
+    if !matches!(arguments.command, Command::Up(_) | Command::Down(_) | Command::Chaos(_)) {
         end_quietly_with_the_reader();
     }
     match arguments.command {

@@ -20,6 +20,7 @@ mod report;
 mod scenario;
 mod schedule;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -51,7 +52,8 @@ pub fn run(flags: &ChaosFlags) -> Result<ExitCode, Failure> {
     });
     let (began, history) = on_the_ground(scenario.clone(), dir, flags.logs.clone())?;
     let report = Report::of(&scenario, began, &history);
-    print!("{}", table::render(&report));
+    // Nobody may be reading any more; the files and the exit code are still wanted.
+    let _ = std::io::stdout().write_all(table::render(&report).as_bytes());
     write(flags.json.as_deref(), || Ok(serde_json::to_string_pretty(&report)? + "\n"))?;
     write(flags.html.as_deref(), || Ok(page::render(&report)))?;
     Ok(if report.passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })

@@ -37,7 +37,8 @@ impl Cluster {
     /// # Errors
     /// Where a node cannot be started, ends, or is not Ready in time.
     pub async fn found(scenario: &Scenario, ground: Ground, logs: Option<PathBuf>) -> Result<Self, Failure> {
-        let machines = ground.plots().iter().map(|plot| Machine::new(plot.clone(), scenario)).collect::<Result<_, _>>()?;
+        let machines =
+            ground.plots().iter().map(|plot| Machine::new(plot.clone(), scenario)).collect::<Result<_, _>>()?;
         let mut cluster = Self { machines, ground, kubeconfig: String::new(), logs };
         cluster.ground.prepare_cuts().await?;
         cluster.start(scenario).await?;
@@ -183,7 +184,11 @@ async fn ready(door: &Door, nodes: usize) -> Result<(), String> {
     };
     let ready: Vec<String> =
         items(&list, "items").iter().filter(is_ready).map(|node| text(node, "/metadata/name")).collect();
-    if ready.len() >= nodes { Ok(()) } else { Err(format!("{} of {nodes} nodes are Ready: {}", ready.len(), ready.join(","))) }
+    if ready.len() >= nodes {
+        Ok(())
+    } else {
+        Err(format!("{} of {nodes} nodes are Ready: {}", ready.len(), ready.join(",")))
+    }
 }
 
 /// Whether as many nodes vote as a cluster of this size has voters by default, and one leads.

@@ -9,9 +9,9 @@ use kube::client::Body;
 use serde_json::Value;
 
 use super::history::Outcome;
+use crate::cli::client::resources::text;
 use crate::cli::client::{JSON, Session, request};
 use crate::cli::failure::Failure;
-use crate::cli::client::resources::text;
 
 /// Longest message that a reason of a failure shows, in characters.
 const MAX_MESSAGE: usize = 120;

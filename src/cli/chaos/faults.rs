@@ -62,7 +62,11 @@ impl<'a> Faults<'a> {
         if let Some(active) = self.active.get_mut(nth) {
             *active = Some((usize::MAX, met.clone()));
         }
-        let outcome = if met.is_empty() { Err(Failure::new("there is no such node now")) } else { self.act(plan.act, &met).await };
+        let outcome = if met.is_empty() {
+            Err(Failure::new("there is no such node now"))
+        } else {
+            self.act(plan.act, &met).await
+        };
         let said = outcome.map_err(|failure| failure.message().to_owned());
         if let Err(why) = &said {
             eprintln!("            {why}");
@@ -144,7 +148,8 @@ impl<'a> Faults<'a> {
     async fn lose(&self) -> Result<(), Failure> {
         let nodes = self.cluster.machines.len();
         let cuts = self.planned.iter().zip(&self.active);
-        let lost = cuts.filter_map(|(plan, active)| Some(lost(plan.act, &active.as_ref()?.1, nodes))).flatten().collect();
+        let lost =
+            cuts.filter_map(|(plan, active)| Some(lost(plan.act, &active.as_ref()?.1, nodes))).flatten().collect();
         self.cluster.ground.lose(&lost).await
     }
 

@@ -379,7 +379,10 @@ mod tests {
     #[test]
     fn requests_are_counted_by_outcome_and_the_timeline_has_all_of_them() {
         let figures = Figures::of(&history());
-        assert_eq!((figures.total.requests, figures.total.done, figures.total.unknown, figures.total.retries), (5, 4, 1, 1));
+        assert_eq!(
+            (figures.total.requests, figures.total.done, figures.total.unknown, figures.total.retries),
+            (5, 4, 1, 1)
+        );
         assert_eq!(figures.reasons, [Reason { code: 503, why: "ServiceUnavailable".into(), count: 1 }]);
         let sum = |count: fn(&Bucket) -> u32| figures.timeline.iter().map(count).sum::<u32>();
         assert_eq!((sum(|b| b.done), sum(|b| b.failed)), (4, 1));

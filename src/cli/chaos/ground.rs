@@ -189,7 +189,10 @@ fn private_directory(dir: &Path) -> Result<(), Failure> {
     let tell = |error| Failure::from(error).context(&format!("cannot make {}", dir.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(tell)?;
     if std::fs::read_dir(dir).map_err(tell)?.next().is_some() {
-        return Err(Failure::new(format!("{} is not empty: name a directory that a run may fill and remove", dir.display())));
+        return Err(Failure::new(format!(
+            "{} is not empty: name a directory that a run may fill and remove",
+            dir.display()
+        )));
     }
     Ok(())
 }

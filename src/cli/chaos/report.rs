@@ -55,8 +55,16 @@ impl Report {
             runtime: scenario.runtime.word(),
             passed: checks.iter().all(Verdict::holds),
             checks,
-            healed_ms: history.ending.healed.as_ref().and_then(|healed| healed.as_ref().ok()).map(|micros| micros / 1000),
-            converged_ms: converged.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()).map(|us| us / 1000),
+            healed_ms: history
+                .ending
+                .healed
+                .as_ref()
+                .and_then(|healed| healed.as_ref().ok())
+                .map(|micros| micros / 1000),
+            converged_ms: converged
+                .collect::<Option<Vec<_>>>()
+                .and_then(|all| all.into_iter().max())
+                .map(|us| us / 1000),
             figures: Figures::of(history),
             notes: history.notes.clone(),
         }

@@ -205,13 +205,16 @@ pub enum Target {
 impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        let number = |digits: &str| digits.parse::<usize>().ok().filter(|nth| (1..=usize::from(MAX_NODES)).contains(nth));
+        let number =
+            |digits: &str| digits.parse::<usize>().ok().filter(|nth| (1..=usize::from(MAX_NODES)).contains(nth));
         match text.as_str() {
             "leader" => Ok(Self::Leader),
             "followers" => Ok(Self::Followers),
             "survivor" => Ok(Self::Survivor),
             name => name.strip_prefix('n').and_then(number).map(|nth| Self::Node(nth - 1)).ok_or_else(|| {
-                serde::de::Error::custom(format!("nodes are n1 to n{MAX_NODES}, leader, followers or survivor, not {name:?}"))
+                serde::de::Error::custom(format!(
+                    "nodes are n1 to n{MAX_NODES}, leader, followers or survivor, not {name:?}"
+                ))
             }),
         }
     }
@@ -239,12 +242,17 @@ impl Scenario {
         let second = Duration::from_secs(1);
         demand((second..=MAX_DURATION).contains(&self.duration), "duration is a time from 1s to 1h")?;
         demand((second..=MAX_SETTLE).contains(&self.settle), "settle is a time from 1s to 10m")?;
-        demand(self.subnet.octets()[3] == 0 && self.subnet.is_private(), "subnet is a private address that ends in .0")?;
+        demand(
+            self.subnet.octets()[3] == 0 && self.subnet.is_private(),
+            "subnet is a private address that ends in .0",
+        )?;
         demand(self.disk.is_none_or(|bytes| DISK_BYTES.contains(&bytes)), "disk is a size from 64Mi to 4Gi")?;
         self.load.check()?;
         demand(self.fault.len() <= MAX_FAULTS, &format!("a scenario has at most {MAX_FAULTS} faults"))?;
         self.fault.iter().enumerate().try_for_each(|(nth, fault)| {
-            fault.check(self).map_err(|wrong| format!("fault {} ({} at {:?}): {wrong}", nth + 1, fault.act.word(), fault.at))
+            fault
+                .check(self)
+                .map_err(|wrong| format!("fault {} ({} at {:?}): {wrong}", nth + 1, fault.act.word(), fault.at))
         })
     }
 
@@ -279,7 +287,10 @@ impl Fault {
         for target in &self.nodes {
             if let Target::Node(nth) = target {
                 let there = *nth < usize::from(scenario.nodes);
-                demand(there, &format!("there is no {}: the cluster has {}", Scenario::node_name(*nth), scenario.nodes))?;
+                demand(
+                    there,
+                    &format!("there is no {}: the cluster has {}", Scenario::node_name(*nth), scenario.nodes),
+                )?;
             }
         }
         let pair = matches!(self.act, Act::Cut | Act::CutOneWay);
@@ -288,7 +299,10 @@ impl Fault {
         demand(!pair || self.nodes.first() != self.nodes.get(1), "a cut is between two different nodes")?;
         let single = self.act != Act::Recover || (self.nodes.len() == 1 && self.nodes != [Target::Followers]);
         demand(single, "shoal recover is run on one node")?;
-        demand(self.act != Act::Fill || scenario.disk.is_some(), "only a disk of a node's own can be filled: set `disk`")?;
+        demand(
+            self.act != Act::Fill || scenario.disk.is_some(),
+            "only a disk of a node's own can be filled: set `disk`",
+        )?;
         match (self.act.lasts(), self.lasts) {
             (true, None) => Err("how long? `for` is missing".into()),
             (false, Some(_)) => Err("it happens once: it takes no `for`".into()),
@@ -375,7 +389,10 @@ mod tests {
         fault("at = \"1s\"\ndo = \"kill\"\nnodes = [\"x\"]\nfor = \"2s\"", "not \"x\"");
         fault("at = \"1s\"\ndo = \"kill\"\nnodes = [\"n1\"]", "`for` is missing");
         fault("at = \"59s\"\ndo = \"kill\"\nnodes = [\"n1\"]\nfor = \"2s\"", "beyond the duration");
-        fault("at = \"50s\"\ndo = \"kill\"\nnodes = [\"n1\",\"n2\"]\nfor = \"2s\"\nin_turn = \"9s\"", "beyond the duration");
+        fault(
+            "at = \"50s\"\ndo = \"kill\"\nnodes = [\"n1\",\"n2\"]\nfor = \"2s\"\nin_turn = \"9s\"",
+            "beyond the duration",
+        );
         fault("at = \"1s\"\ndo = \"cut\"\nnodes = [\"n1\"]\nfor = \"2s\"", "between two nodes");
         fault("at = \"1s\"\ndo = \"cut\"\nnodes = [\"n1\", \"n1\"]\nfor = \"2s\"", "two different nodes");
         fault("at = \"1s\"\ndo = \"fill\"\nnodes = [\"n1\"]\nfor = \"2s\"", "set `disk`");

@@ -54,7 +54,8 @@ fn one(fault: &Fault) -> Vec<Planned> {
 /// All begins and ends, in order.
 pub fn steps(planned: &[Planned]) -> Vec<Step> {
     let begins = planned.iter().enumerate().map(|(fault, plan)| Step { at: plan.begin, begins: true, fault });
-    let ends = planned.iter().enumerate().filter_map(|(fault, plan)| Some(Step { at: plan.end?, begins: false, fault }));
+    let ends =
+        planned.iter().enumerate().filter_map(|(fault, plan)| Some(Step { at: plan.end?, begins: false, fault }));
     let mut steps: Vec<Step> = begins.chain(ends).collect();
     steps.sort();
     steps

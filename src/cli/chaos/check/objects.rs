@@ -134,5 +134,11 @@ impl Checks {
 /// A request, as a person finds it again.
 pub fn name(request: &Request) -> String {
     let at = request.began / 1000;
-    format!("client {} at {at} ms: {} {} through n{}", request.client, request.kind.word(), request.key, request.node + 1)
+    format!(
+        "client {} at {at} ms: {} {} through n{}",
+        request.client,
+        request.kind.word(),
+        request.key,
+        request.node + 1
+    )
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::all;
-use crate::cli::chaos::history::{Carried, Converged, Ending, History, Item, Kind, Led, Outcome, Request, Sight, Watched};
+use crate::cli::chaos::history::{
+    Carried, Converged, Ending, History, Item, Kind, Led, Outcome, Request, Sight, Watched,
+};
 use crate::cli::chaos::scenario::Act;
 
 /// Every request takes this long, and the next begins as long after it.

@@ -24,7 +24,12 @@ struct Change<'a> {
 pub fn verdicts(history: &History) -> Vec<Verdict> {
     let stretches = stretches(history);
     let all = union(&stretches);
-    vec![ordered(&stretches), complete(history, &stretches, &all), written(history, &stretches), ends(history, &stretches)]
+    vec![
+        ordered(&stretches),
+        complete(history, &stretches, &all),
+        written(history, &stretches),
+        ends(history, &stretches),
+    ]
 }
 
 fn stretches(history: &History) -> Vec<Stretch<'_>> {

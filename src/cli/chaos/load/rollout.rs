@@ -68,7 +68,9 @@ impl Rollout {
     }
 
     async fn ask(&mut self, attempt: u16) -> Outcome {
-        let Some(door) = self.shared.doors.get(self.node) else { return written(&Answer::Refused(0, "no node".into())) };
+        let Some(door) = self.shared.doors.get(self.node) else {
+            return written(&Answer::Refused(0, "no node".into()));
+        };
         self.sent += 1;
         let value = format!("d{}-{}", self.nth, self.sent);
         let name = name(self.nth);

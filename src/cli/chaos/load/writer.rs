@@ -169,11 +169,9 @@ pub fn config_map(name: &str, value: &str, pad: &str, base: Option<u64>) -> Valu
 /// The outcome of a read, by its answer.
 fn found(answer: &Answer) -> Outcome {
     match answer {
-        Answer::Done { body, stale } => Outcome::Done {
-            revision: door::revision(body),
-            value: Some(text(body, "/data/value")),
-            stale: *stale,
-        },
+        Answer::Done { body, stale } => {
+            Outcome::Done { revision: door::revision(body), value: Some(text(body, "/data/value")), stale: *stale }
+        }
         Answer::Refused(404, _) => Outcome::Done { revision: None, value: None, stale: false },
         other => written(other),
     }

@@ -111,14 +111,19 @@ fn leaders(report: &Report) -> String {
 
 fn reasons(report: &Report) -> String {
     let rows = report.figures.reasons.iter().map(|reason| {
-        cells(&[reason.count.to_string(), if reason.code == 0 { "-".into() } else { reason.code.to_string() }, reason.why.clone()])
+        cells(&[
+            reason.count.to_string(),
+            if reason.code == 0 { "-".into() } else { reason.code.to_string() },
+            reason.why.clone(),
+        ])
     });
     table("Failures", &["count", "code", "why"], &rows.collect::<String>())
 }
 
 fn cells(cells: &[String]) -> String {
     let cell = |cell: &String| {
-        let class = if cell.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-') { " class=\"n\"" } else { "" };
+        let class =
+            if cell.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-') { " class=\"n\"" } else { "" };
         format!("<td{class}>{}</td>", escape(cell))
     };
     format!("<tr>{}</tr>", cells.iter().map(cell).collect::<String>())

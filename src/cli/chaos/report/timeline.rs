@@ -64,7 +64,8 @@ impl Drawing<'_> {
     fn requests(&mut self) {
         self.name("requests", REQUESTS);
         let step = self.figures.bucket_ms;
-        let most = self.figures.timeline.iter().map(|b| u64::from(b.done) + u64::from(b.failed)).max().unwrap_or(0).max(1);
+        let most =
+            self.figures.timeline.iter().map(|b| u64::from(b.done) + u64::from(b.failed)).max().unwrap_or(0).max(1);
         for (at, bucket) in (0..).map(|nth| nth * step).zip(&self.figures.timeline) {
             let (done, failed) = (u64::from(bucket.done), u64::from(bucket.failed));
             let (up, down) = (done * REQUESTS / most, (failed * REQUESTS / most).max(u64::from(failed > 0) * 3));
@@ -108,7 +109,8 @@ impl Drawing<'_> {
         self.name("leader", LANE);
         for reign in &self.figures.leaders {
             let nth = report.nodes.iter().position(|node| *node == reign.leader).unwrap_or(0) % 9;
-            let title = format!("{} led term {} from {} to {} ms", reign.leader, reign.term, reign.from_ms, reign.to_ms);
+            let title =
+                format!("{} led term {} from {} to {} ms", reign.leader, reign.term, reign.from_ms, reign.to_ms);
             self.bar(&format!("node node{nth}"), [reign.from_ms, reign.to_ms], [self.y, LANE - 4], &title);
             let (x, y) = (self.x(reign.from_ms) + 4, self.y + LANE / 2 + 2);
             let _ = write!(self.out, "<text class=\"inside\" x=\"{x}\" y=\"{y}\">{}</text>", escape(&reign.leader));
@@ -155,5 +157,11 @@ impl Drawing<'_> {
 
 fn title(fault: &FaultFigures) -> String {
     let first = super::or_dash(fault.first_write_ms);
-    format!("{} {} at {} ms: first write after {first} ms, gap {} ms", fault.act, fault.nodes.join(","), fault.began_ms, fault.gap_ms)
+    format!(
+        "{} {} at {} ms: first write after {first} ms, gap {} ms",
+        fault.act,
+        fault.nodes.join(","),
+        fault.began_ms,
+        fault.gap_ms
+    )
 }
