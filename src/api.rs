@@ -8,6 +8,7 @@ pub mod admission;
 mod answer;
 pub mod authn;
 pub mod authz;
+pub mod backup;
 pub mod body;
 pub mod cluster;
 mod compress;

@@ -7,6 +7,8 @@ mod actors;
 mod apply;
 mod arguments;
 mod authority;
+mod backup;
+mod chaos;
 mod client;
 mod control;
 mod delete;
@@ -22,6 +24,7 @@ mod logging;
 mod logs;
 mod members;
 mod preflight;
+mod recover;
 pub mod settings;
 mod sim;
 mod started;
@@ -91,11 +94,15 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Delete(flags) => delete::run(&flags),
         Command::Image(flags) => image::run(&flags),
         Command::Sim(flags) => sim::run(&flags),
+        Command::Chaos(flags) => chaos::run(&flags),
         Command::Status(flags) => status::run(&flags),
         Command::Token(flags) => token::run(&flags),
         Command::Authority(flags) => authority::run(&flags),
         Command::Control(flags) => actors::run(&flags),
         Command::Members(flags) => members::run(&flags),
+        Command::Backup(flags) => backup::run(&flags),
+        Command::Restore(flags) => backup::restore(&flags),
+        Command::Recover(flags) => recover::run(&flags),
         Command::Leave(flags) => leave::run(&flags),
         // Caught before: the toolbox reads its own arguments.
         Command::Toolbox => Ok(ExitCode::SUCCESS),

@@ -5,12 +5,19 @@
 //! `keeper` compaction and snapshots, `open` starts it all, `handle` the public face, `mutant` planted faults, `commit` the
 //! way of a write, `once` what keeps a repeated one from being done twice.
 //!
+//! `backup` all of it as a file.
+//!
+//! With other nodes: `contact` whether a quorum answers, `survey` where everybody's log ends, `recovery` a new beginning with one
+//! of them, `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
+//! leader, `rounds` one question for many readers, `pulse` elections and news that got lost.
 //! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
 //! leader, `rounds` one question for many readers, `pulse` elections and news that got lost, `hand_over` leaders that go, `disk` who
 //! of the voters has a healthy one.
 
 mod answer;
+pub mod backup;
 mod cluster;
+mod contact;
 mod commit;
 pub mod disk;
 mod forward;
@@ -25,8 +32,10 @@ mod open;
 mod pulse;
 pub mod raft;
 pub mod record;
+pub mod recovery;
 mod rounds;
 pub mod stats;
+mod survey;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -34,12 +43,14 @@ pub mod txn;
 pub mod watch;
 mod writer;
 
+pub use contact::{Freshness, LOST_AFTER, Lost};
 pub use handle::Store;
 pub use open::{Driver, Role, StoreOptions};
 pub use raft::peers::{Alone, PeerAnswer, PeerRequest, Peers};
 pub use raft::{FIRST_VOTER, Peer, Replica, Standing};
 pub use record::{Change, ChangeKind, Record};
 pub use stats::Stats;
+pub use survey::{Answered, Survey};
 pub use txn::{Action, Expect, Fence, Op, Outcome, Txn};
 pub use watch::Watch;
 
@@ -102,6 +113,19 @@ pub enum Error {
     /// A file is damaged. The text names the file and what to do; nothing was changed.
     #[error("damaged data: {0}")]
     Damaged(String),
+    /// Too few voters are reachable to lead. Nothing was written, unless `unknown` says that it may have been.
+    #[error(
+        "no quorum: {reachable} of {voters} voters are reachable from here and none of them leads; {}",
+        if *.unknown { "whether the write was made is unknown" } else { "nothing was written" }
+    )]
+    NoQuorum {
+        /// Voters that answer.
+        reachable: u32,
+        /// Voters that there are.
+        voters: u32,
+        /// Whether the write was under way already.
+        unknown: bool,
+    },
 }
 
 /// What an error of the disk means for the store.

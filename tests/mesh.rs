@@ -9,6 +9,7 @@ mod five_nodes;
 mod harness;
 mod leaving;
 mod quorum;
+mod recover;
 mod restarts;
 mod strangers;
 mod three_nodes;

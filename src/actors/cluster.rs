@@ -4,8 +4,9 @@
 //! asks of it, `door` where strangers knock; `standing` this node's certificate and whom it believes; `members` the
 //! cluster's own paths of the API; `replicas` the store's way to other nodes; `neighbours` routes to their pods;
 //! `keeper` the quorum and where control actors run, `quorum` both as they are told, `keys` the authority's key among voters;
-//! `remember` where others are, `load` how busy this node is, `counts` its metrics.
+//! `recovery` what follows the loss of the quorum; `remember` where others are, `load` how busy this node is, `counts` its metrics, `backups` on a schedule.
 
+pub mod backups;
 pub mod counts;
 pub mod desk;
 pub mod door;
@@ -18,5 +19,6 @@ pub mod neighbours;
 pub mod office;
 pub mod quorum;
 pub mod remember;
+pub mod recovery;
 pub mod replicas;
 pub mod standing;

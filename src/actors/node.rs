@@ -1,10 +1,13 @@
 //! Puts a node together from its parts, real ones or the simulator's: one tree, the same either way.
 //!
-//! Rooms: `boot` makes the real parts from the settings; `remembered` a node's place in its cluster.
+//! Rooms: `boot` makes the real parts from the settings; `remembered` a node's place in its cluster;
+//! `joining`, `rejoin` how it gets one, `restart` how it asks for a new beginning.
 
 pub mod boot;
 pub mod joining;
+pub mod rejoin;
 pub mod remembered;
+pub mod restart;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -34,6 +34,8 @@ pub struct NodeSettings {
     pub control: ControlSettings,
     /// Store.
     pub store: StoreSettings,
+    /// Backups on a schedule.
+    pub backup: BackupSettings,
     /// API server.
     pub api: ApiSettings,
     /// The node as a place to run pods.
@@ -151,6 +153,17 @@ pub struct StoreSettings {
     pub history: Duration,
     /// Bytes of log after which the state is written as a whole and the log cut.
     pub snapshot_bytes: u64,
+}
+
+/// Backups on a schedule. Those of the node that leads count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupSettings {
+    /// Where to; empty for none.
+    pub directory: PathBuf,
+    /// How often.
+    pub every: Duration,
+    /// How many are kept.
+    pub keep: usize,
 }
 
 /// API server of the node.

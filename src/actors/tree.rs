@@ -37,6 +37,8 @@ pub const TREE: &[(&str, OnFailure)] = &[
     ("neighbours", SOON),
     ("standing", SOON),
     ("remember", SOON),
+    ("rejoin", SOON),
+    ("backups", SOON),
     ("load", SOON),
     ("agent", SOON),
     ("agent/*", SOON),

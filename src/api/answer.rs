@@ -52,6 +52,12 @@ impl Answer {
     pub fn created(payload: Payload) -> Self {
         Self { code: StatusCode::CREATED, ..Self::ok(payload) }
     }
+
+    /// With a warning, where there is something to warn of.
+    pub fn warn(mut self, of: Option<impl std::fmt::Display>) -> Self {
+        self.warnings.extend(of.map(|of| of.to_string()));
+        self
+    }
 }
 
 /// Writes an answer as `accepted` says.
@@ -217,7 +223,8 @@ pub fn success(revision: Option<Revision>) -> Bytes {
     Bytes::from(body.to_string())
 }
 
-fn warn(headers: &mut HeaderMap, warnings: &[String]) {
+/// Adds `Warning` headers.
+pub fn warn(headers: &mut HeaderMap, warnings: &[String]) {
     for warning in warnings.iter().take(MAX_WARNINGS) {
         let text: String = warning.chars().filter(|c| !c.is_control()).take(MAX_WARNING_BYTES).collect();
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");

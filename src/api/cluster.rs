@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::answer;
 use super::authz::is_administrator;
+use super::backup;
 use super::body::{self, Body};
 use super::query::percent_decode;
 use super::service::{Incoming, Service};
@@ -43,6 +44,17 @@ pub trait Cluster: Send + Sync + 'static {
     /// "queue", "lastAction": {"at", "what"}}]}`; `matched` and `lag` are null but on the leader.
     async fn quorum(&self) -> Result<Value, Status>;
 
+    /// The fingerprint of the cluster's authority: which cluster this is.
+    fn fingerprint(&self) -> String;
+
+    /// How this node's replica is: `{"recoveries", "leads", "revision"}`; `leads` is true only with a quorum.
+    async fn recovery(&self) -> Result<Value, Status>;
+
+    /// Rebuilds a lost quorum from this node's log: `{"dryRun", "node", "revision", "term", "recoveries", "replicas":
+    /// [{"node", "raftId", "voter", "reachable", "revision", "behind", "becomes"}], "givenUp"}`. The node restarts its part
+    /// soon after. 409 with the reason where it must not be.
+    async fn recover(&self, dry_run: bool) -> Result<Value, Status>;
+
     /// Says where a control actor should run: on that voter while it answers, or on any. 404 where there is no such
     /// actor, 409 where the node does not vote.
     async fn move_actor(&self, actor: &str, node: Option<&str>) -> Result<Value, Status>;
@@ -69,6 +81,10 @@ pub trait Cluster: Send + Sync + 'static {
 enum Ask {
     Members,
     Quorum,
+    Recovery,
+    Recover,
+    Backup,
+    Restore,
     MoveActor(String),
     Leave(String),
     CreateToken,
@@ -90,6 +106,12 @@ struct MoveRequest {
     node: Option<String>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+struct RecoverRequest {
+    dry_run: bool,
+}
+
 /// Whether a path is one of the cluster's own.
 pub fn is_cluster_path(path: &str) -> bool {
     path.split('/').find(|part| !part.is_empty()) == Some("shoal")
@@ -103,7 +125,16 @@ pub async fn serve(service: &Service, path: &str, incoming: Incoming) -> Result<
     }
     let ask = parse(incoming.method.as_str(), path)?;
     let cluster = service.cluster.get().cloned().ok_or_else(unavailable)?;
-    let answer = tokio::time::timeout(PATIENCE, perform(cluster, ask, incoming.body)).await;
+    if ask == Ask::Backup {
+        return backup::backup(service, cluster.fingerprint()).await;
+    }
+    let perform = async {
+        match ask {
+            Ask::Restore => backup::restore(service, incoming).await,
+            ask => perform(cluster, ask, incoming.body).await,
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, perform).await;
     let value = answer.map_err(|_| Status::new(504, "Timeout", "the cluster did not answer in time"))??;
     Ok(answer::response("application/json", value.to_string()))
 }
@@ -112,6 +143,13 @@ async fn perform(cluster: Arc<dyn Cluster>, ask: Ask, body: Body) -> Result<Valu
     match ask {
         Ask::Members => cluster.members().await,
         Ask::Quorum => cluster.quorum().await,
+        // Served before: they need the store.
+        Ask::Backup | Ask::Restore => Err(Status::no_such_path()),
+        Ask::Recovery => cluster.recovery().await,
+        Ask::Recover => {
+            let wanted: RecoverRequest = read(body).await?;
+            cluster.recover(wanted.dry_run).await
+        }
         Ask::MoveActor(actor) => {
             let wanted: MoveRequest = read(body).await?;
             cluster.move_actor(&actor, wanted.node.as_deref()).await
@@ -141,13 +179,17 @@ fn parse(method: &str, path: &str) -> Result<Ask, Status> {
     match (method, rest) {
         ("GET" | "HEAD", ["members"]) => Ok(Ask::Members),
         ("GET" | "HEAD", ["quorum"]) => Ok(Ask::Quorum),
+        ("GET" | "HEAD", ["recover"]) => Ok(Ask::Recovery),
+        ("POST", ["recover"]) => Ok(Ask::Recover),
+        ("GET", ["backup"]) => Ok(Ask::Backup),
+        ("POST", ["restore"]) => Ok(Ask::Restore),
         ("POST", ["actors", actor, "move"]) => Ok(Ask::MoveActor(name(actor)?)),
         ("POST", ["members", node, "leave"]) => Ok(Ask::Leave(name(node)?)),
         ("GET" | "HEAD", ["tokens"]) => Ok(Ask::Tokens),
         ("POST", ["tokens"]) => Ok(Ask::CreateToken),
         ("DELETE", ["tokens", id]) => Ok(Ask::RevokeToken(name(id)?)),
         ("POST", ["authority", "rotate"]) => Ok(Ask::RotateAuthority),
-        (_, ["members" | "tokens" | "quorum"] | ["members", _, "leave"] | ["actors", _, "move"] | ["tokens", _] | ["authority", "rotate"]) => {
+        (_, ["members" | "tokens" | "quorum" | "recover" | "backup" | "restore"] | ["members", _, "leave"] | ["actors", _, "move"] | ["tokens", _] | ["authority", "rotate"]) => {
             Err(Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"))
         }
         _ => Err(Status::no_such_path()),

@@ -19,7 +19,7 @@ impl Pod {
     pub async fn read(service: &Service, target: &Target) -> Result<Self, Status> {
         let name = target.name.clone().unwrap_or_default();
         let place = Place::object(target.resource, &target.namespace, &name);
-        let record = service.registry.get(&place, None).await?;
+        let (record, _) = service.registry.get(&place, None).await?;
         Ok(Self { object: parse(&record.value)?, name })
     }
 

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub use delete::Deleted;
-pub use read::Listing;
+pub use read::{Listing, Stale};
 pub use watch::{Event, EventKind, Events};
 
 use super::admission::{Admission, Attempt, Operation};
@@ -197,6 +197,11 @@ pub fn store_failure(error: &store::Error) -> Status {
         }
         store::Error::Unavailable | store::Error::NotLeader { .. } => {
             Status::new(503, "ServiceUnavailable", error.to_string())
+        }
+        store::Error::NoQuorum { .. } => {
+            let mut status = Status::new(503, "ServiceUnavailable", error.to_string());
+            status.retry_after_seconds = Some(1);
+            status
         }
         store::Error::Invalid => Status::new(413, "RequestEntityTooLarge", error.to_string()),
         store::Error::Disk

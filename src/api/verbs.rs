@@ -131,14 +131,15 @@ impl Request<'_> {
 
     async fn get(self) -> Result<Answer, Status> {
         let version = self.incoming.query.get("resourceVersion").and_then(|text| text.parse().ok());
-        let record = self.service.registry.get(&self.place(), version).await?;
-        Ok(Answer::ok(Payload::Object(self.target.resource, face(self.target.resource, &record)?)))
+        let (record, stale) = self.service.registry.get(&self.place(), version).await?;
+        Ok(Answer::ok(Payload::Object(self.target.resource, face(self.target.resource, &record)?)).warn(stale))
     }
 
     async fn list(self) -> Result<Answer, Status> {
         let options = ListOptions::from_query(&self.incoming.query)?;
         let listing = self.service.registry.list(self.target.resource, &self.target.namespace, &options).await?;
-        Ok(Answer::ok(Payload::List(self.target.resource, listing)))
+        let stale = listing.stale;
+        Ok(Answer::ok(Payload::List(self.target.resource, listing)).warn(stale))
     }
 
     async fn create(mut self) -> Result<Answer, Status> {
@@ -240,6 +241,7 @@ impl Request<'_> {
         let permit = self.service.streams.clone().try_acquire_owned().map_err(|_| super::service::too_many())?;
         let (resource, name) = (self.target.resource, self.target.name.as_deref());
         let events = self.service.registry.watch(resource, &self.target.namespace, name, &options).await?;
+        let stale = events.stale;
         let world = self.service.registry.world().clone();
         let timeout = timeout(&options, &*world.entropy);
         let held: Held = self.service.metrics.hold_stream();
@@ -249,7 +251,7 @@ impl Request<'_> {
             let _held = &permit;
             line
         });
-        Ok(Answer::ok(Payload::Whole(answer::typed("application/json", body::stream(lines)))))
+        Ok(Answer::ok(Payload::Whole(answer::typed("application/json", body::stream(lines)))).warn(stale))
     }
 }
 

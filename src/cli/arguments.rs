@@ -1,12 +1,17 @@
-//! What can be typed: commands and their flags. `cluster` has those about the cluster.
+//! What can be typed: commands and their flags. `cluster` has those about the cluster, `chaos` those about runs with faults.
 
+pub mod chaos;
 pub mod cluster;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use cluster::{AuthorityFlags, ControlFlags, JoinFlags, LeaveFlags, MembersFlags, TokenFlags};
+use chaos::ChaosFlags;
+use cluster::{
+    AuthorityFlags, BackupFlags, ControlFlags, JoinFlags, LeaveFlags, MembersFlags, RecoverFlags, RestoreFlags,
+    TokenFlags,
+};
 
 /// A container orchestrator with the Kubernetes API, in one binary.
 #[derive(Debug, Parser)]
@@ -54,6 +59,12 @@ pub enum Command {
     Members(MembersFlags),
     /// Say where control actors should run
     Control(ControlFlags),
+    /// Write every object of the running cluster to a file
+    Backup(BackupFlags),
+    /// Make the running cluster's objects those of a backup
+    Restore(RestoreFlags),
+    /// Rebuild a quorum that is lost for good, from the log of the node that is asked
+    Recover(RecoverFlags),
     /// Take a node out of its cluster for good
     Leave(LeaveFlags),
     /// List, import and remove images of the running node
@@ -62,6 +73,8 @@ pub enum Command {
     Toolbox,
     /// Run a whole node in one deterministic thread, with faults, and judge it
     Sim(SimFlags),
+    /// Run a cluster of real processes under load while things go wrong, and judge it from outside
+    Chaos(ChaosFlags),
     /// Print the version
     Version,
 }

@@ -40,15 +40,30 @@ impl Session {
         let path = find_kubeconfig(flags)?;
         let config = Kubeconfig::read_from(&path)
             .map_err(|error| Failure::from(error).context(&format!("cannot use {}", path.display())))?;
-        let mut config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
-            .await
-            .map_err(|error| Failure::from(error).context(&format!("cannot use {}", path.display())))?;
+        let session = Self::connect(config, flags.server.clone(), flags.namespace.clone()).await;
+        session.map_err(|failure| failure.context(&format!("cannot use {}", path.display())))
+    }
+
+    /// Connects to a server with the credentials of a kubeconfig's text.
+    ///
+    /// # Errors
+    /// Where the kubeconfig or the address cannot be used.
+    pub async fn from_text(kubeconfig: &str, server: &str) -> Result<Self, Failure> {
+        Self::connect(Kubeconfig::from_yaml(kubeconfig)?, Some(server.parse()?), None).await
+    }
+
+    async fn connect(
+        config: Kubeconfig,
+        server: Option<http::Uri>,
+        namespace: Option<String>,
+    ) -> Result<Self, Failure> {
+        let mut config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
         // A command that made something must not make it twice, and a person rather reads what is wrong than waits.
         config.default_retry = false;
-        if let Some(server) = &flags.server {
-            config.cluster_url = server.clone();
+        if let Some(server) = server {
+            config.cluster_url = server;
         }
-        let namespace = flags.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
         let url = config.cluster_url.to_string();
         Ok(Self { client: Client::try_from(config)?, namespace, url })
     }

@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::actors::settings::{
-    AgentSettings, ApiSettings, ControlSettings, MeshSettings, NetworkSettings, NodeSettings, RegistrySettings,
+    AgentSettings, ApiSettings, BackupSettings, ControlSettings, MeshSettings, NetworkSettings, NodeSettings, RegistrySettings,
     RuntimeKind, StoreSettings,
 };
 use crate::runtime::network::Cidr;
-pub use parse::duration;
+pub use parse::{duration, size};
 pub use table::nearest;
 use table::{Reader, SETTINGS, Setting, Value};
 
@@ -288,6 +288,7 @@ impl Settings {
                 slow_disk: Duration::ZERO,
             },
             store: StoreSettings { history: Duration::ZERO, snapshot_bytes: 0 },
+            backup: BackupSettings { directory: PathBuf::new(), every: Duration::ZERO, keep: 0 },
             api: ApiSettings { max_in_flight: 0 },
             agent: AgentSettings { max_pods: 0, parallel_pulls: 0 },
             registries: RegistrySettings::default(),

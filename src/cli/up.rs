@@ -1,12 +1,14 @@
 //! `shoal up`: reads the settings, checks the machine, runs the node until it is told to stop.
 //!
-//! `joining` checks what a node is told about its cluster, `node` is the node that runs.
+//! `joining` checks what a node is told about its cluster, `node` is the node that runs, `again` begins anew.
 
+mod again;
 mod joining;
 mod node;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,7 +17,11 @@ use super::failure::Failure;
 use super::lock::NodeLock;
 use super::settings::{Settings, Sources};
 use super::{control, leave, logging, preflight, started};
+use crate::actors::node::restart::Restart;
 use crate::actors::settings::NodeSettings;
+
+/// Bound on what still runs when the node has ended.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs a node in the foreground.
 pub fn run(flags: UpFlags) -> Result<ExitCode, Failure> {
@@ -34,13 +40,17 @@ pub fn run(flags: UpFlags) -> Result<ExitCode, Failure> {
     started::write(&settings.node.data, &sources)?;
     let control = settings.node.run.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(settings.node, &control));
+    let outcome = runtime.block_on(serve(settings.node.clone(), &control));
     // Blocking work that is still under way must not hold up the end of the process.
-    runtime.shutdown_background();
-    outcome.map(|()| ExitCode::SUCCESS)
+    runtime.shutdown_timeout(SHUTDOWN_WITHIN);
+    match outcome? {
+        None => Ok(ExitCode::SUCCESS),
+        Some(restart) => again::run(&settings.node, &restart),
+    }
 }
 
-async fn serve(settings: NodeSettings, run: &Path) -> Result<(), Failure> {
+/// Serves until the node ends, or is to begin anew.
+async fn serve(settings: NodeSettings, run: &Path) -> Result<Option<Restart>, Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let kubeconfig = settings.data.join("admin.kubeconfig");
@@ -49,8 +59,8 @@ async fn serve(settings: NodeSettings, run: &Path) -> Result<(), Failure> {
     // A start may wait long, for a seed that does not answer: it can be given up.
     let node = tokio::select! {
         node = node::start(settings) => node?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(None),
+        _ = interrupt.recv() => return Ok(None),
     };
     let socket = control::bind(run)?;
     let control = control::serve(&socket, &node);
@@ -70,14 +80,18 @@ async fn serve(settings: NodeSettings, run: &Path) -> Result<(), Failure> {
                 }
                 break;
             }
-            failure = node.failed() => return Err(failure),
+            restart = node.restart() => {
+                node.stop().await;
+                return Ok(Some(restart));
+            }
+            failure = node.failed() => return node.after(failure).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
     }
     eprintln!("stopping; containers keep running (`shoal down` ends them)");
     node.stop().await;
-    Ok(())
+    Ok(None)
 }
 
 fn announce(name: &str, url: &str, kubeconfig: &str) {

@@ -1,7 +1,8 @@
-//! Who votes: how many nodes, which ones, and the next step towards that. One change at a time, so that every change
-//! is decided by a majority that the one before has made.
+//! Who votes: how many nodes, which ones, and the next step towards that. The voters change together, in one step that
+//! a majority of both the old and the new ones decides, and are odd in number before and after: an even number bears
+//! no more deaths than one less.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A learner that is further behind than so many entries is not made a voter: writes would wait for it.
@@ -51,14 +52,12 @@ pub struct Replica {
 }
 
 /// The next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Give a learner the authority's key: whoever may lead must be able to let nodes in.
     Entrust(u64),
-    /// Make a learner a voter.
-    Promote(u64),
-    /// Make a voter a learner.
-    Demote(u64),
+    /// Let these vote, and nobody else.
+    Vote(BTreeSet<u64>),
     /// Let another voter lead.
     HandOver(u64),
 }
@@ -86,18 +85,20 @@ struct Picture<'a> {
 impl Picture<'_> {
     fn next(&self) -> Option<Step> {
         let nodes = self.replicas.iter().filter(|replica| replica.health != Health::Leaving).count();
-        let wanted = wanted(nodes, self.terms.voters_max);
-        let standing = self.voters().filter(|voter| self.stands(voter)).count();
-        if standing < wanted
-            && let Some(candidate) = self.candidate()
-        {
-            return Some(admit(candidate));
+        let mut target = self.target(wanted(nodes, self.terms.voters_max));
+        if let Some(lacking) = self.replicas.iter().find(|one| target.contains(&one.id) && !one.entrusted) {
+            // A voter that is silent is given the key when it is back.
+            if !lacking.votes {
+                return Some(Step::Entrust(lacking.id));
+            }
         }
-        if let Some(step) = self.relieve_leader() {
-            return Some(step);
+        if let Some(heir) = self.heir(&target) {
+            return Some(Step::HandOver(heir));
         }
-        let surplus = self.voters().count() > wanted && standing >= wanted.min(self.available());
-        surplus.then(|| self.dismissed()).flatten().map(|voter| Step::Demote(voter.id)).or_else(|| self.spread(wanted))
+        // A leader that leaves still votes until another leads.
+        target.extend(self.voters().filter(|voter| voter.leads).map(|leader| leader.id));
+        let voters: BTreeSet<u64> = self.voters().map(|voter| voter.id).collect();
+        (target != voters).then_some(Step::Vote(target))
     }
 
     fn voters(&self) -> impl Iterator<Item = &Replica> {
@@ -113,66 +114,82 @@ impl Picture<'_> {
         }
     }
 
-    /// Nodes that vote or could.
-    fn available(&self) -> usize {
-        self.voters().filter(|voter| self.stands(voter)).count() + usize::from(self.candidate().is_some())
-    }
-
-    /// Voters of each zone that still count.
-    fn zones(&self) -> BTreeMap<&str, usize> {
-        let mut zones = BTreeMap::new();
-        for voter in self.voters().filter(|voter| self.stands(voter)) {
-            *zones.entry(voter.zone.as_str()).or_default() += 1;
+    /// Who should vote: those who stand, the best learners where they are too few, and an odd number of all.
+    fn target(&self, wanted: usize) -> BTreeSet<u64> {
+        let mut chosen: Vec<&Replica> = self.voters().filter(|voter| self.stands(voter)).collect();
+        while chosen.len() > wanted {
+            let Some(surplus) = dismissed(&chosen) else { break };
+            chosen.retain(|one| one.id != surplus);
         }
-        zones
+        while chosen.len() < wanted {
+            let Some(next) = self.candidate(&chosen) else { break };
+            chosen.push(next);
+        }
+        if chosen.len() == wanted {
+            self.spread(&mut chosen);
+        }
+        self.make_odd(&mut chosen);
+        chosen.iter().map(|one| one.id).collect()
     }
 
     /// The learner to promote: of the zone with the fewest voters, then one that holds the key already, then the first.
-    fn candidate(&self) -> Option<&Replica> {
-        let zones = self.zones();
-        let crowd = |replica: &Replica| zones.get(replica.zone.as_str()).copied().unwrap_or_default();
-        let fit =
-            self.replicas.iter().filter(|one| !one.votes && one.health == Health::Well && one.lag <= MAX_LAG);
-        fit.min_by_key(|one| (crowd(one), !one.entrusted, one.id))
+    fn candidate(&self, chosen: &[&Replica]) -> Option<&Replica> {
+        let is_fit = |one: &&Replica| !one.votes && one.health == Health::Well && one.lag <= MAX_LAG;
+        let free = self.replicas.iter().filter(is_fit).filter(|one| chosen.iter().all(|other| other.id != one.id));
+        free.min_by_key(|one| (crowd(chosen, one), !one.entrusted, one.id))
     }
 
-    /// A leader that leaves or whose disk is slow lets the best other voter lead.
-    fn relieve_leader(&self) -> Option<Step> {
-        let leader = self.voters().find(|voter| voter.leads)?;
-        if !matches!(leader.health, Health::Leaving | Health::Slow) {
-            return None;
+    /// One of a zone without voters instead of one of a zone with two more, while that helps.
+    fn spread<'a>(&'a self, chosen: &mut Vec<&'a Replica>) {
+        if chosen.len() < 2 {
+            return;
         }
-        let others = self.voters().filter(|voter| !voter.leads && voter.health == Health::Well && voter.lag <= MAX_LAG);
-        others.min_by_key(|voter| (voter.lag, voter.id)).map(|voter| Step::HandOver(voter.id))
-    }
-
-    /// The voter to make a learner: one that does not count any more, then one of the most crowded zone; never the
-    /// leader.
-    fn dismissed(&self) -> Option<&Replica> {
-        let zones = self.zones();
-        let crowd = |voter: &Replica| zones.get(voter.zone.as_str()).copied().unwrap_or_default();
-        let ill = |voter: &Replica| voter.health != Health::Well;
-        let others = self.voters().filter(|voter| !voter.leads);
-        others.max_by_key(|voter| (!self.stands(voter), ill(voter), crowd(voter), voter.id))
-    }
-
-    /// With the right number of voters: one of a zone without, where another zone has two more.
-    fn spread(&self, wanted: usize) -> Option<Step> {
-        if wanted == 1 || self.voters().count() != wanted {
-            return None;
+        while let Some(candidate) = self.candidate(chosen) {
+            let followers = chosen.iter().filter(|one| !one.leads);
+            let Some(most) = followers.max_by_key(|one| (crowd(chosen, one), one.id)).copied() else { return };
+            if crowd(chosen, candidate) + 1 >= crowd(chosen, most) {
+                return;
+            }
+            chosen.retain(|one| one.id != most.id);
+            chosen.push(candidate);
         }
-        let zones = self.zones();
-        let candidate = self.candidate()?;
-        let here = zones.get(candidate.zone.as_str()).copied().unwrap_or_default();
-        let others = self.voters().filter(|voter| !voter.leads);
-        let most = others.filter_map(|voter| zones.get(voter.zone.as_str())).max()?;
-        (here + 1 < *most).then(|| admit(candidate))
+    }
+
+    /// An even number keeps a silent voter that may come back, or does without the last learner, or without a follower.
+    fn make_odd<'a>(&'a self, chosen: &mut Vec<&'a Replica>) {
+        if chosen.len() % 2 == 1 {
+            return;
+        }
+        let may_return = |one: &&Replica| matches!(one.health, Health::Silent(_)) && !self.stands(one);
+        let silence = |one: &&Replica| if let Health::Silent(time) = one.health { time } else { Duration::ZERO };
+        if let Some(silent) = self.voters().filter(may_return).min_by_key(silence) {
+            chosen.push(silent);
+        } else if let Some(last) = chosen.iter().rposition(|one| !one.votes) {
+            chosen.remove(last);
+        } else if let Some(surplus) = dismissed(chosen) {
+            chosen.retain(|one| one.id != surplus);
+        }
+    }
+
+    /// Who leads instead of a leader that leaves or whose disk is slow.
+    fn heir(&self, target: &BTreeSet<u64>) -> Option<u64> {
+        self.voters().find(|voter| voter.leads && matches!(voter.health, Health::Leaving | Health::Slow))?;
+        let is_fit = |one: &&Replica| !one.leads && one.health == Health::Well && one.lag <= MAX_LAG;
+        let others = self.voters().filter(is_fit).filter(|one| target.contains(&one.id));
+        others.min_by_key(|voter| (voter.lag, voter.id)).map(|voter| voter.id)
     }
 }
 
-/// The key comes before the vote.
-fn admit(candidate: &Replica) -> Step {
-    if candidate.entrusted { Step::Promote(candidate.id) } else { Step::Entrust(candidate.id) }
+/// How many of those chosen are in the zone of `one`.
+fn crowd(chosen: &[&Replica], one: &Replica) -> usize {
+    chosen.iter().filter(|other| other.zone == one.zone).count()
+}
+
+/// Who goes where there are too many: one that is not well, then one of the most crowded zone; never the leader.
+fn dismissed(chosen: &[&Replica]) -> Option<u64> {
+    let others = chosen.iter().filter(|one| !one.leads);
+    let last = others.max_by_key(|one| (one.health != Health::Well, crowd(chosen, one), one.id));
+    last.map(|one| one.id)
 }
 
 #[cfg(test)]

@@ -22,11 +22,28 @@ impl Store {
             {
                 PeerAnswer::Stranger { raft_id: self.inner.raft_id }
             }
+            // From a cluster that this one has been recovered from nothing is taken.
+            PeerRequest::Append { recovery, .. }
+            | PeerRequest::Vote { recovery, .. }
+            | PeerRequest::Chunk { recovery, .. }
+                if recovery < self.inner.log.recovery() =>
+            {
+                PeerAnswer::Failed
+            }
+            PeerRequest::Canvass { asker: Some(asker), .. } | PeerRequest::Survey(Some(asker))
+                if let Some(removal) = self.inner.consensus.removal(&asker) =>
+            {
+                PeerAnswer::Removed(removal)
+            }
             PeerRequest::Append { request, .. } => self.append(from, request).await,
             PeerRequest::Vote { request, .. } => {
                 self.inner.consensus.raft().vote(request).await.map_or(PeerAnswer::Failed, PeerAnswer::Vote)
             }
-            PeerRequest::Canvass { last } => PeerAnswer::Canvass(self.would_vote(last)),
+            PeerRequest::Canvass { last, asker } => {
+                let behind = asker.is_some_and(|asker| asker.recovery < self.inner.log.recovery());
+                PeerAnswer::Canvass(!behind && self.would_vote(last))
+            }
+            PeerRequest::Survey(_) => PeerAnswer::Survey(self.end().await),
             PeerRequest::Stand { .. } => self.stand(from).await,
             PeerRequest::Chunk { chunk, .. } => self.take_chunk(from, chunk).await,
             PeerRequest::Health => {

@@ -1,5 +1,7 @@
 //! Who is in the cluster, as the store's users ask it; changes are made on the leader.
 
+use std::collections::BTreeSet;
+
 use super::raft::{Replica, Standing};
 use super::{Error, Store};
 
@@ -51,6 +53,16 @@ impl Store {
     pub async fn add_learner(&self, raft_id: u64, node: &str) -> Result<(), Error> {
         self.check_leads()?;
         self.inner.consensus.add_learner(raft_id, node).await
+    }
+
+    /// Lets these replicas vote and nobody else, in one step that majorities of the old and the new voters decide; those
+    /// that vote no more stay as learners.
+    ///
+    /// # Errors
+    /// As [`Store::add_learner`]; [`Error::Invalid`] where one is no member, or where the leader is not among them.
+    pub async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), Error> {
+        self.check_leads()?;
+        self.inner.consensus.set_voters(voters).await
     }
 
     /// Makes a learner a voter; nothing where it is one. It should have caught up: see [`Store::members`].

@@ -35,6 +35,7 @@ impl Store {
     /// See [`Error`]; [`Error::Unavailable`] where no leader answered within [`super::StoreOptions::patience`].
     pub async fn commit(&self, txn: Txn) -> Result<Outcome, Error> {
         self.check_alive()?;
+        self.check_quorum().await?;
         let size = weigh(&txn);
         if !mvcc::is_valid(&txn) || size > TXN_BYTES {
             return Err(Error::Invalid);
@@ -43,7 +44,7 @@ impl Store {
         let _one = self.inner.commits.try_acquire().map_err(|_| Error::Busy)?;
         let _bytes = self.inner.bytes.acquire_many(bytes).await.map_err(|_| Error::Unavailable)?;
         let ticket = self.inner.tickets.issue(self.revision());
-        self.commit_once(ticket, txn, size).await
+        self.commit_once(ticket, txn, size).await.map_err(|error| self.explained(error))
     }
 
     async fn commit_once(&self, mut ticket: Ticket, txn: Txn, size: usize) -> Result<Outcome, Error> {

@@ -187,7 +187,7 @@ impl Search<'_> {
     /// Carries `request` to `node`. `None` where it was not worth to wait any longer: another one leads now, or the time is
     /// up. It may have been done then.
     pub async fn call(&mut self, node: &str, request: PeerRequest) -> Option<io::Result<PeerAnswer>> {
-        let target = Peer { node: node.to_owned() };
+        let target = Peer::on(node);
         let call = self.forward.consensus.wire().peers.call(&target, request);
         let within = self.until.min(Instant::now() + ATTEMPT_WITHIN);
         let news = self.leads.other_than(self.asked.flatten());

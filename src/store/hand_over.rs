@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::disk::{self, Candidate};
 use super::raft::Peer;
 use super::raft::peers::{PeerAnswer, PeerRequest};
+use super::stats::RECENT;
 use super::{Error, Store};
 
 /// Bound on a hand-over. Writes wait meanwhile.
@@ -80,6 +81,18 @@ impl Store {
             } else if changes.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
+        }
+    }
+
+    /// Hands over whenever this node leads with a disk whose syncs of late took more than `bound`, for ever.
+    pub async fn hand_over_when_slow(&self, bound: Duration) {
+        loop {
+            self.leads_with_slow_disk(bound).await;
+            match self.hand_over_to_best(bound, true).await {
+                Ok(raft_id) => tracing::warn!(raft_id, "the disk is slow; handed over the lead"),
+                Err(error) => tracing::warn!(%error, "the disk is slow, and nobody took over the lead"),
+            }
+            tokio::time::sleep(RECENT).await;
         }
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::contact::Contact;
 use super::forward::{At, Forward};
 use super::mvcc::Mvcc;
 use super::once::Tickets;
@@ -55,6 +56,7 @@ pub(super) struct Inner {
     pub receiver: Receiver,
     pub reads: Rounds,
     pub caught_up: Arc<watch::Sender<bool>>,
+    pub contact: Arc<Contact>,
     pub tickets: Tickets,
 }
 
@@ -86,18 +88,21 @@ impl Store {
     /// that wait at the same time share one question to the leader.
     ///
     /// # Errors
-    /// [`Error::Unavailable`], after [`super::StoreOptions::patience`] where nobody leads.
+    /// [`Error::Unavailable`], after [`super::StoreOptions::patience`] where nobody leads, and [`Error::NoQuorum`] at once
+    /// where that is known.
     pub async fn barrier(&self) -> Result<Revision, Error> {
         self.check_alive()?;
         if self.leads() && self.inner.consensus.is_only_voter() {
             // The only voter acknowledges a write after it has applied it: what is applied is all there is.
             return Ok(self.revision());
         }
+        self.refuse_lost()?;
         let wanted = self.inner.reads.join(async || self.read_index().await).await?;
         if timeout(REMIND_AFTER, self.applied(wanted)).await.is_err() {
             self.inner.forward.read_index(&mut self.inner.forward.search(), true).await?;
             timeout(self.inner.forward.patience, self.applied(wanted)).await.map_err(|_| Error::Unavailable)??;
         }
+        self.inner.contact.confirm(Instant::now());
         Ok(self.revision())
     }
 
@@ -195,6 +200,7 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`], after [`super::StoreOptions::patience`] where nobody leads.
     pub async fn compact(&self, revision: Revision) -> Result<(), Error> {
+        self.check_quorum().await?;
         let mut search = self.inner.forward.search();
         loop {
             self.check_alive()?;
@@ -240,6 +246,14 @@ impl Store {
             disk_full: space.full,
             sync: self.inner.shared.latency.lock().clone(),
             sync_recent_p99: self.sync_recent_p99(),
+        }
+    }
+
+    /// The damage that ended the store, where that was it.
+    pub fn damage(&self) -> Option<String> {
+        match self.failure() {
+            Some(Error::Damaged(what)) => Some(what),
+            _ => None,
         }
     }
 

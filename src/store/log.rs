@@ -205,7 +205,7 @@ impl Log {
 /// Reads the payloads of `slots` from the segments in `dir`.
 ///
 /// # Errors
-/// As the disk says, or where a file is shorter than it was.
+/// As the disk says, or where a file is shorter than it was; [`io::ErrorKind::InvalidData`] where it has other bytes.
 pub fn read(disk: &dyn Disk, dir: &Path, slots: &[Slot]) -> io::Result<Vec<Bytes>> {
     let mut open: Option<(u64, Box<dyn DiskFile>)> = None;
     let mut payloads = Vec::with_capacity(slots.len());
@@ -217,6 +217,11 @@ pub fn read(disk: &dyn Disk, dir: &Path, slots: &[Slot]) -> io::Result<Vec<Bytes
         let mut payload = vec![0; slot.len as usize];
         if file.read_at(slot.offset, &mut payload)? != payload.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if crc32fast::hash(&payload) != slot.crc {
+            let path = segment_path(dir, slot.segment);
+            let what = format!("{}: entry {} has changed since it was written", path.display(), slot.place.index);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         payloads.push(payload.into());
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
+use super::contact::Contact;
 use super::forward::Forward;
 use super::handle::{COMMIT_BYTES, COMMITS, Inner};
 use super::once::Tickets;
@@ -170,11 +172,12 @@ fn assemble(
         receiver: Receiver::default(),
         reads: Rounds::default(),
         caught_up: Arc::default(),
+        contact: Arc::new(Contact::new(Instant::now())),
         tickets,
     }
 }
 
-fn lock(world: &World, dir: &Path) -> Result<Box<dyn Send + Sync>, Error> {
+pub(super) fn lock(world: &World, dir: &Path) -> Result<Box<dyn Send + Sync>, Error> {
     world.disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Error::Locked(format!(
             "{}: another shoal process has this data directory open; stop it first, or use another directory",

@@ -1,5 +1,5 @@
 //! What a replica does by itself for the cluster: says again what got lost, catches up after a start, and where there are
-//! several voters sends heartbeats and stands for election. With one voter it sleeps.
+//! several voters sends heartbeats and stands for election. With one voter it sleeps, unless that is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use rand::Rng as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use super::contact::{Contact, LOST_AFTER};
 use super::forward::Forward;
 use super::handle::Inner;
 use super::raft::peers::{PeerAnswer, PeerRequest};
@@ -28,6 +29,10 @@ const STAGGER: Duration = Duration::from_millis(60);
 const JITTER: Duration = Duration::from_millis(30);
 /// Least and greatest wait before a voter that was not elected asks again.
 const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(80), Duration::from_millis(160));
+/// The first election gets so many times as long, each further one twice as long as the one before.
+const ELECT_FIRST: u32 = 3;
+/// An election gets so many times as long, at most.
+const AGAIN_MOST: u32 = 24;
 /// Longest sleep of a voter that waits for a silence, so that it notices when it was stopped itself.
 const TICK: Duration = Duration::from_millis(100);
 /// A sleep that takes so much longer than it should was a time in which this node heard nothing because it did not run.
@@ -40,11 +45,17 @@ const REMIND_FIRST: Duration = Duration::from_millis(50);
 const REMIND_MOST: Duration = Duration::from_secs(2);
 /// Wait between two looks for a leader after a start, and bound on applying what it said.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Wait between two questions to a quorum that is lost, and bound on its answer.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+const PROBE_WITHIN: Duration = Duration::from_millis(500);
+/// Wait between two surveys while it is lost.
+const SURVEY_EVERY: Duration = Duration::from_secs(2);
 
 struct Pulse {
     forward: Forward,
     applied: Arc<watch::Sender<Revision>>,
     caught_up: Arc<watch::Sender<bool>>,
+    contact: Arc<Contact>,
     rng: Mutex<Rng>,
 }
 
@@ -54,6 +65,7 @@ pub(super) fn start(inner: &Inner, rng: Rng) {
         forward: inner.forward.clone(),
         applied: inner.applied.clone(),
         caught_up: inner.caught_up.clone(),
+        contact: inner.contact.clone(),
         rng: Mutex::new(rng),
     };
     let mut stop = inner.failed.subscribe();
@@ -61,7 +73,7 @@ pub(super) fn start(inner: &Inner, rng: Rng) {
         tokio::select! {
             biased;
             _ = stop.wait_for(Option::is_some) => {}
-            _ = async { tokio::join!(pulse.remind(), pulse.catch_up(), pulse.elections()) } => {}
+            _ = async { tokio::join!(pulse.remind(), pulse.catch_up(), pulse.elections(), pulse.keep_contact()) } => {}
         }
     });
 }
@@ -91,8 +103,10 @@ impl Pulse {
             changes.borrow_and_update();
             if self.forward.consensus.leads() || self.asked_and_applied().await {
                 self.caught_up.send_replace(true);
+                self.contact.confirm(Instant::now());
                 return;
             }
+            self.miss();
             let _ = timeout(LOOK_EVERY, changes.changed()).await;
         }
     }
@@ -121,8 +135,16 @@ impl Pulse {
                 Standing::Leader if !alone => {
                     consensus.remind().await;
                     sleep(HEARTBEAT).await;
+                    if consensus.unconfirmed() >= LOST_AFTER {
+                        self.contact.lose(Instant::now() - LOST_AFTER, consensus.voters());
+                    }
                 }
                 Standing::Voter if !alone => self.follow().await,
+                // A higher term came from somebody who was a member once.
+                Standing::Voter => {
+                    consensus.elect().await;
+                    let _ = timeout(ELECT_AFTER, changes.changed()).await;
+                }
                 _ if changes.changed().await.is_err() => return,
                 _ => {}
             }
@@ -132,13 +154,58 @@ impl Pulse {
     /// Waits for a silence, and stands for election where most voters hear it too, until somebody leads.
     async fn follow(&self) {
         let consensus = &self.forward.consensus;
+        let mut leads = consensus.leads_news();
         let Some(silence) = self.silence().await else { return };
+        let before = leads.now();
+        let mut patience = ELECT_FIRST;
         while consensus.standing() == Standing::Voter && self.forward.heard.at() == silence {
+            let mut again = self.rng.lock().random_range(AGAIN_AFTER.0..AGAIN_AFTER.1);
             if self.canvass().await {
                 consensus.elect().await;
+                // Votes are written to disks, which may be slow.
+                again *= patience;
+                patience = (patience * 2).min(AGAIN_MOST);
             }
-            let again = self.rng.lock().random_range(AGAIN_AFTER.0..AGAIN_AFTER.1);
-            sleep(again).await;
+            if timeout(again, leads.other_than(before)).await.is_ok() {
+                return;
+            }
+            self.miss();
+        }
+    }
+
+    /// Takes the quorum for lost where it has been silent for too long.
+    fn miss(&self) {
+        let since = self.contact.since(self.forward.heard.at());
+        if since.elapsed() >= LOST_AFTER && !self.forward.consensus.leads() {
+            self.contact.lose(since, self.forward.consensus.voters());
+        }
+    }
+
+    /// While the quorum is lost: looks for it, and counts who is left of it.
+    async fn keep_contact(&self) {
+        loop {
+            self.contact.wait_lost().await;
+            let mut survey = Instant::now();
+            while self.contact.lost().is_some() {
+                if Instant::now() >= survey {
+                    self.forward.consensus.survey(&self.contact).await;
+                    survey = Instant::now() + SURVEY_EVERY;
+                }
+                if timeout(PROBE_WITHIN, self.answers()).await.unwrap_or(false) {
+                    self.contact.confirm(Instant::now());
+                } else {
+                    sleep(PROBE_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Whether a leader answers that most voters confirm.
+    async fn answers(&self) -> bool {
+        match self.forward.read_index(&mut self.forward.search(), false).await {
+            Ok(Some(_)) => true,
+            Ok(None) => self.forward.consensus.read_index().await.is_ok(),
+            Err(_) => false,
         }
     }
 
@@ -176,18 +243,26 @@ impl Pulse {
     }
 
     /// Asks the other voters whether they would vote for this node: without that, one that comes back from a cut would
-    /// disturb a healthy leader with its higher term. Answers as soon as a majority would.
+    /// disturb a healthy leader with its higher term. Where one of them knows that this replica was removed, it never stands.
+    /// Answers as soon as a majority would.
     async fn canvass(&self) -> bool {
         let consensus = &self.forward.consensus;
         let others = consensus.other_voters();
-        let request = PeerRequest::Canvass { last: consensus.wire().log.last() };
-        let mut asked: FuturesUnordered<_> =
-            others.iter().map(|(_, target)| consensus.wire().peers.call(target, request.clone())).collect();
+        let asker = consensus.asker();
+        let request = PeerRequest::Canvass { last: consensus.wire().log.last(), asker };
+        let ask = |target| async move { (target, consensus.wire().peers.call(target, request.clone()).await) };
+        let mut asked: FuturesUnordered<_> = others.iter().map(|(_, target)| ask.clone()(target)).collect();
         let until = Instant::now() + CANVASS_WITHIN;
         let mut granted = 1;
         while granted <= others.len().div_ceil(2) {
             match timeout_at(until, asked.next()).await {
-                Ok(Some(Ok(PeerAnswer::Canvass(true)))) => granted += 1,
+                Ok(Some((_, Ok(PeerAnswer::Canvass(true))))) => granted += 1,
+                Ok(Some((target, Ok(PeerAnswer::Removed(removal)))))
+                    if asker.as_ref().is_some_and(|asker| removal.concerns(asker)) =>
+                {
+                    self.contact.remove(&target.node);
+                    return false;
+                }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => return false,
             }

@@ -57,6 +57,16 @@ pub type Reply = Result<Revision, Refusal>;
 pub struct Peer {
     /// The node's name.
     pub node: String,
+    /// How often the cluster had been recovered when the replica was noted: the most of a membership is the cluster's.
+    #[serde(default)]
+    pub recovery: u64,
+}
+
+impl Peer {
+    /// The replica on `node`, of whichever cluster.
+    pub fn on(node: &str) -> Self {
+        Self { node: node.to_owned(), recovery: 0 }
+    }
 }
 
 openraft::declare_raft_types!(
@@ -141,9 +151,10 @@ impl Consensus {
         let raft = openraft::Raft::new(id, Arc::new(config()), Network(wire.clone()), log, machine.clone()).await;
         let raft = raft.map_err(|_| Error::Disk)?;
         let this = Self { raft, machine, wire, id };
+        this.wire.log.saw(this.raft.metrics().borrow().membership_config.membership());
         let known = this.raft.is_initialized().await.map_err(|_| Error::Unavailable)?;
         if !known && found {
-            let members = BTreeMap::from([(id, Peer { node: node.to_owned() })]);
+            let members = BTreeMap::from([(id, Peer::on(node))]);
             this.raft.initialize(members).await.map_err(|_| Error::Unavailable)?;
             this.lead().await?;
         } else if this.is_only_voter() {
@@ -151,6 +162,11 @@ impl Consensus {
             this.lead().await?;
         }
         Ok(this)
+    }
+
+    /// This replica's number.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// The state machine.

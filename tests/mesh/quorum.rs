@@ -17,18 +17,11 @@ struct Quorum(Value);
 
 impl Quorum {
     fn of(machine: &Machine) -> Result<Self, String> {
-        let printed = machine.try_shoal(&["status", "-o", "json"])?;
-        serde_json::from_str(&printed).map(Self).map_err(|error| error.to_string())
+        machine.quorum().map(Self)
     }
 
     fn leader(&self) -> Option<String> {
         self.0["leader"].as_str().map(str::to_owned)
-    }
-
-    fn voters(&self) -> BTreeSet<String> {
-        let all = self.0["replicas"].as_array().into_iter().flatten();
-        let voters = all.filter(|one| one["standing"] != "learner");
-        voters.filter_map(|one| one["node"].as_str()).map(str::to_owned).collect()
     }
 
     /// Node, epoch and state of every control actor.
@@ -41,7 +34,7 @@ impl Quorum {
 }
 
 fn voters(api: &Machine, wanted: &[&str]) -> Result<(), String> {
-    same(Quorum::of(api)?.voters(), wanted.iter().map(|one| (*one).to_owned()).collect())
+    same(api.voters()?, wanted.iter().map(|one| (*one).to_owned()).collect())
 }
 
 /// Whether every actor runs, on one of these nodes, and each of these has some.
@@ -123,18 +116,9 @@ fn any_of_three_voters_may_die_and_come_back() {
 #[test]
 fn a_dead_voter_is_replaced_and_a_leader_may_leave() {
     let segment = Segment::new();
-    let mut a = Machine::new(&segment, "a", "hollow");
-    a.up(&["--set", "control.replace_after=2s"]);
-    a.wait_ready();
+    let mut a = Machine::found(&segment, "a", "hollow");
     let token = a.token(&[]);
-    let others = ["b", "c", "d"].map(|name| {
-        let mut machine = Machine::new(&segment, name, "hollow");
-        machine.take_credentials_of(&a);
-        machine.up(&["--join", &a.at(), "--token", &token, "--set", "control.replace_after=2s"]);
-        machine.wait_ready();
-        machine
-    });
-    let [b, mut c, d] = others;
+    let [b, mut c, d] = ["b", "c", "d"].map(|name| Machine::joined(&segment, name, "hollow", &a, &token));
     wait_until("three vote", PATIENCE, || voters(&a, &["a", "b", "c"]));
     c.kill_9();
     wait_until("the fourth votes instead", PATIENCE, || voters(&d, &["a", "b", "d"]));
@@ -156,8 +140,7 @@ fn a_dead_voter_is_replaced_and_a_leader_may_leave() {
     a.leave().unwrap_or_else(|error| panic!("shoal leave: {error}\n{}", a.log()));
     assert!(a.wait_end(PATIENCE).success(), "{}", a.log());
     wait_until("the others vote without it", PATIENCE / 3, || {
-        let quorum = Quorum::of(&d)?;
-        if quorum.voters().contains("a") { Err(quorum.0.to_string()) } else { Ok(()) }
+        if d.voters()?.contains("a") { Err(d.quorum()?.to_string()) } else { Ok(()) }
     });
     // The authority's key went with the vote: a newcomer is still let in.
     let token = b.token(&[]);

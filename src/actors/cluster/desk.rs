@@ -42,6 +42,8 @@ pub enum Ask {
     Remove(NodeId),
     /// Replace the authority by a new one, step by step.
     Rotate,
+    /// Replace the asking node's replica by one with a new number.
+    Renumber,
 }
 
 /// What is answered.
@@ -58,6 +60,8 @@ pub enum Told {
     },
     /// It is done; what there is to say.
     Done(String),
+    /// The number of the asking node's new replica.
+    Number(u64),
 }
 
 /// Asks the authority.

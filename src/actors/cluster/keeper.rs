@@ -158,7 +158,8 @@ impl Keeper {
             *tenure = Tenure { voted: (tenure.voted || role != Standing::Learner) && !voted, ..Tenure::default() };
             voted
         };
-        if voted {
+        // After a recovery nobody else may have it.
+        if voted && self.store.recoveries() == 0 {
             self.trustees.dismiss();
         }
     }
@@ -207,16 +208,14 @@ impl Keeper {
                 self.entrust(id, &node(id)).await;
                 Ok(())
             }
-            Step::Promote(id) => {
-                tracing::info!(replica = id, node = node(id), "a node votes from now on");
-                // It is given the keys once more: it may have lost them since.
-                self.tenure.lock().entrusted.remove(&id);
-                self.store.promote(id).await.map_err(failed)
-            }
-            Step::Demote(id) => {
-                tracing::info!(replica = id, node = node(id), "a node votes no more");
-                self.tenure.lock().entrusted.remove(&id);
-                self.store.demote(id).await.map_err(failed)
+            Step::Vote(voters) => {
+                let nodes: Vec<String> = voters.iter().map(|id| node(*id)).collect();
+                tracing::info!(?nodes, "these nodes vote from now on");
+                // Newcomers are given the keys once more: they may have lost them since.
+                let old = replicas.iter().filter(|one| one.votes && voters.contains(&one.id)).map(|one| one.id);
+                let old: BTreeSet<u64> = old.collect();
+                self.tenure.lock().entrusted.retain(|id, _| old.contains(id));
+                self.store.set_voters(voters).await.map_err(failed)
             }
             Step::HandOver(id) => {
                 tracing::info!(replica = id, node = node(id), "another node leads from now on");

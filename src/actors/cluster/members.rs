@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::desk::{Ask, Desk, Told};
 use super::ledger::{Ledger, TOKEN_TYPE};
 use super::quorum::Quorum;
+use super::recovery::Recovery;
 use crate::actors::mirror::Mirror;
 use crate::api::cluster::{self, Cluster};
 use crate::kube::resource::id;
@@ -40,6 +41,8 @@ pub struct Members {
     pub live: LiveIdentity,
     /// The quorum.
     pub quorum: Quorum,
+    /// What follows its loss.
+    pub recovery: Recovery,
     /// Clock and randomness.
     pub world: World,
 }
@@ -93,6 +96,18 @@ impl Cluster for Members {
 
     async fn quorum(&self) -> Result<Value, Status> {
         self.quorum.tell().await
+    }
+
+    fn fingerprint(&self) -> String {
+        self.live.bundle().signing().to_string()
+    }
+
+    async fn recovery(&self) -> Result<Value, Status> {
+        Ok(self.recovery.state())
+    }
+
+    async fn recover(&self, dry_run: bool) -> Result<Value, Status> {
+        self.recovery.run(dry_run).await
     }
 
     async fn move_actor(&self, actor: &str, node: Option<&str>) -> Result<Value, Status> {

@@ -1,11 +1,13 @@
 //! The cluster's authority as an actor: lets nodes in, renews their certificates, removes them. It answers on the node
 //! that has the authority's key; the others find it through [`super::desk`].
 //!
-//! Rooms: `admission` one join from its request to its answer; `leaving` the way out; `rotation` one authority after the
+//! Rooms: `admission` one join from its request to its answer; `leaving` the way out; `renumber` a new replica
+//! for a node; `rotation` one authority after the
 //! other.
 
 mod admission;
 mod leaving;
+mod renumber;
 pub mod rotation;
 
 use std::sync::Arc;
@@ -165,6 +167,7 @@ impl Handler<AuthorityCalls> for Office {
             Ask::Renew(request) => self.renew(from, &request),
             Ask::Remove(node) => self.part(from, &node).await,
             Ask::Rotate => self.rotate().await,
+            Ask::Renumber => self.renumber(from).await,
         }
     }
 }

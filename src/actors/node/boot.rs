@@ -13,7 +13,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Node, NodeParts, joining, remembered};
+use super::remembered::Remembered;
+use super::restart::Restarts;
+use super::{Node, NodeParts, joining, rejoin, remembered};
 use crate::actors::agent::ImagePuller;
 use crate::actors::agent::parts::{Machine as NodeMachine, NodeSettings as AgentSettings};
 use crate::actors::cluster::replicas::{self, MeshPeers};
@@ -24,10 +26,12 @@ use crate::api::admission::ServiceAddresses;
 use crate::api::listen::{self, Listeners};
 use crate::api::service::{Limits, Service};
 use crate::kube::schema;
+use crate::mesh::handle::Mesh;
 use crate::mesh::{identity, quic};
-use crate::model::Cidr;
+use crate::model::{Cidr, Revision};
 use crate::runtime::images::toolbox;
 use crate::runtime::{self, machine};
+use crate::store::recovery::Rebuild;
 use crate::store::{self, Role, Store, StoreOptions};
 use crate::world::World;
 use crate::world::clock::SystemClock;
@@ -101,6 +105,9 @@ pub enum Error {
     /// The port of UDP.
     #[error("the mesh cannot be served")]
     Bind(#[from] quic::BindError),
+    /// A new beginning.
+    #[error("this node must begin anew, and cannot")]
+    Rejoin(#[from] rejoin::Error),
     /// Files.
     #[error("the data directory cannot be used")]
     Io(#[from] std::io::Error),
@@ -113,25 +120,28 @@ pub enum Error {
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn start(settings: &NodeSettings) -> Result<Node, Error> {
+pub async fn start(settings: &NodeSettings, restarts: &Restarts) -> Result<Node, Error> {
     let world = world();
     // The first write needs the shapes of all types: compiled while the disk and the machine answer.
     drop(tokio::task::spawn_blocking(|| schema::knows("")));
-    let place = place::take(settings, &world).await?;
+    let mut place = place::take(settings, &world).await?;
     place.identity.write_admin_kubeconfig(&settings.data.join("admin.kubeconfig"), &url(settings))?;
     let mut body = body::start(settings, &place, &world).await?;
     let tasks = body.take_tasks();
-    let store = open_store(settings, &place, MeshPeers(body.mesh.clone()), &world);
-    let (store, ground) = futures::try_join!(store, ground::ground(settings, place.pod_cidr, &world))?;
+    let pod_cidr = place.pod_cidr;
+    let store = open_store(settings, &mut place, &body.mesh, &world);
+    let (store, ground) = futures::try_join!(store, ground::ground(settings, pod_cidr, &world))?;
     replicas::export(body.mesh.exports(), &store);
     catch_up(&store, &place, settings).await?;
     let parts = parts(settings, &place, &ground, &body, store, world.clone());
     let toolbox = pack(&parts.puller);
-    let share = share::Share { settings, place: &place, world, routes: ground.routes.clone() };
+    let (routes, restarts) = (ground.routes.clone(), restarts.clone());
+    let share = share::Share { settings, place: &place, world, routes, restarts };
     Ok(Node::assemble(parts, |core| {
         let mut children = vec![body::child(tasks), toolbox];
         children.extend(share.children(core, &body));
         children.push(serve(body.listeners, &core.service));
+        children.push(relieve(core.registry.store(), settings.control.slow_disk));
         children
     })
     .await?)
@@ -168,11 +178,11 @@ async fn catch_up(store: &Store, place: &Place, settings: &NodeSettings) -> Resu
     if store.leads() {
         return Ok(());
     }
-    let patience = if place.joined_now { CATCH_UP } else { CATCH_UP_AGAIN };
+    let patience = if place.is_new() { CATCH_UP } else { CATCH_UP_AGAIN };
     match tokio::time::timeout(patience, store.caught_up()).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(source)) => Err(Error::Store { dir: settings.data.join("store").display().to_string(), source }),
-        Err(_) if place.joined_now => Err(Error::NoObjects { port: settings.listen.port() }),
+        Err(_) if place.is_new() => Err(Error::NoObjects { port: settings.listen.port() }),
         Err(_) => {
             tracing::warn!("the cluster's leader is not reached yet; going on with what this node has");
             Ok(())
@@ -191,17 +201,52 @@ pub fn url(settings: &NodeSettings) -> String {
     format!("https://{}", SocketAddr::new(ip, settings.listen.port()))
 }
 
-async fn open_store(settings: &NodeSettings, place: &Place, peers: MeshPeers, world: &World) -> Result<Store, Error> {
-    let dir = settings.data.join("store");
-    let options = StoreOptions {
+/// Opens the store; a node whose store is gone, damaged, or of no use to the cluster any more begins anew first.
+async fn open_store(settings: &NodeSettings, place: &mut Place, mesh: &Mesh, world: &World) -> Result<Store, Error> {
+    let (data, now) = (&settings.data, world.clock.now());
+    rejoin::finish(data, &mut place.remembered, now)?;
+    if let Some(reason) = rejoin::reason(data, &place.remembered)? {
+        tracing::warn!(reason, "this node begins anew; asking the cluster for a number");
+        rejoin::begin(data, &mut place.remembered, mesh, now).await?;
+        place.rejoined = Some(reason);
+    }
+    let open = |place: &Place| {
+        Store::open_with(store_options(settings, &place.remembered), Arc::new(MeshPeers(mesh.clone())), world.clone())
+    };
+    let failed = |source| Error::Store { dir: data.join("store").display().to_string(), source };
+    match open(place).await {
+        Err(error) if rejoin::mends(&error) && !place.remembered.peers.is_empty() => {
+            tracing::error!(%error, "the store is damaged; asking the cluster for a number to begin anew with");
+            if let Err(refusal) = rejoin::begin(data, &mut place.remembered, mesh, now).await {
+                tracing::error!(%refusal, "nobody can help: the store stays as it is");
+                return Err(failed(error));
+            }
+            place.rejoined = Some(error.to_string());
+            open(place).await.map_err(failed)
+        }
+        opened => opened.map_err(failed),
+    }
+}
+
+fn store_options(settings: &NodeSettings, remembered: &Remembered) -> StoreOptions {
+    StoreOptions {
         snapshot_bytes: settings.store.snapshot_bytes,
         history_age: settings.store.history,
-        raft_id: place.remembered.raft_id,
-        role: if place.remembered.founder { Role::Found } else { Role::Join },
-        ..StoreOptions::new(dir.clone(), settings.name.clone())
-    };
-    let failed = |source| Error::Store { dir: dir.display().to_string(), source };
-    Store::open_with(options, Arc::new(peers), world.clone()).await.map_err(failed)
+        raft_id: remembered.raft_id,
+        role: if remembered.founder { Role::Found } else { Role::Join },
+        ..StoreOptions::new(settings.data.join("store"), settings.name.clone())
+    }
+}
+
+/// Makes the stopped node's replica the only voter of its cluster; gives the last revision that is kept.
+///
+/// # Errors
+/// Where the store cannot be read or written; it is as it was then.
+pub fn rebuild(settings: &NodeSettings, rebuild: &Rebuild) -> Result<Revision, Error> {
+    let remembered = Remembered::load(&settings.data)?.ok_or(rejoin::Error::Nobody { last: "no member".into() })?;
+    let options = store_options(settings, &remembered);
+    let failed = |source| Error::Store { dir: options.dir.display().to_string(), source };
+    store::recovery::rebuild(&options, rebuild, &world()).map_err(failed)
 }
 
 fn agent(settings: &NodeSettings, place: &Place) -> AgentSettings {
@@ -252,6 +297,18 @@ fn pack(puller: &Arc<ImagePuller>) -> Child {
         async move {
             puller.pull(toolbox::NAME, &[]).await?;
             std::future::pending().await
+        }
+    })
+}
+
+/// Hands over the lead of the store where this node's disk is too slow for it.
+fn relieve(store: &Store, slow_disk: Duration) -> Child {
+    let store = store.clone();
+    Task::child("relief", move || {
+        let store = store.clone();
+        async move {
+            store.hand_over_when_slow(slow_disk).await;
+            Ok(())
         }
     })
 }

@@ -173,6 +173,7 @@ fn keep(
         },
         generation: 0,
         peers: std::collections::BTreeMap::new(),
+        former: None,
     };
     remembered.meet(peers);
     remembered.save(data)?;

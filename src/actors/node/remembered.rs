@@ -55,6 +55,9 @@ pub struct Remembered {
     /// Where others were last reached.
     #[serde(default)]
     pub peers: BTreeMap<String, Vec<SocketAddr>>,
+    /// The number that the store's directory may still belong to: it is put aside at the next start.
+    #[serde(default)]
+    pub former: Option<u64>,
 }
 
 /// What is the same on every node of a cluster.
@@ -125,6 +128,7 @@ mod tests {
             },
             generation: 7,
             peers: BTreeMap::new(),
+            former: None,
         }
     }
 

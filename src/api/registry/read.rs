@@ -1,5 +1,6 @@
 //! Get and list: records at one revision, in pages that a token continues.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::api::options::{ListOptions, check_fields};
 use crate::kube::resource::Resource;
 use crate::kube::status::Status;
 use crate::model::{ObjectKey, Revision, Scope};
-use crate::store::{self, Record};
+use crate::store::{self, Freshness, Record};
 
 /// How long a read waits for a revision that came from another replica, as long as Kubernetes' watch cache does.
 pub const FRESH_WITHIN: Duration = Duration::from_secs(3);
@@ -31,6 +32,23 @@ pub struct Listing {
     pub continue_token: Option<String>,
     /// How many more there are; `None` where a selector makes that unknown.
     pub remaining: Option<usize>,
+    /// Where it may not be the newest.
+    pub stale: Option<Stale>,
+}
+
+/// A read without a quorum: of this node's copy, which was the newest this long ago at the earliest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale(pub Duration);
+
+impl fmt::Display for Stale {
+    /// For a `Warning` header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        write!(
+            f,
+            "the cluster has no quorum: this is what one node has and may be stale; no leader was heard for {seconds} s"
+        )
+    }
 }
 
 /// Where a page ended.
@@ -46,9 +64,9 @@ struct Token {
 
 impl Registry {
     /// One object; the most recent version unless an older one will do (`at_least` given).
-    pub async fn get(&self, place: &Place<'_>, at_least: Option<u64>) -> Result<Arc<Record>, Status> {
-        self.wait_for(at_least).await?;
-        self.store.get(&place.key()).ok_or_else(|| place.not_found())
+    pub async fn get(&self, place: &Place<'_>, at_least: Option<u64>) -> Result<(Arc<Record>, Option<Stale>), Status> {
+        let stale = self.wait_for(at_least).await?;
+        Ok((self.store.get(&place.key()).ok_or_else(|| place.not_found())?, stale))
     }
 
     /// Objects of a resource, in one namespace where it is not empty.
@@ -71,7 +89,9 @@ impl Registry {
             let at = options.resource_version.map(Revision);
             return self.page(resource, &scope, at, None, options).map_err(PageError::into_status);
         }
-        self.page(resource, &scope, None, None, options).map_err(PageError::into_status)
+        let stale = self.wait_for(options.resource_version).await?;
+        let listing = self.page(resource, &scope, None, None, options).map_err(PageError::into_status)?;
+        Ok(Listing { stale, ..listing })
     }
 
     fn next_page(
@@ -123,16 +143,20 @@ impl Registry {
     }
 
     /// Waits until reads are as recent as asked: the most recent (`None`), or not older than a revision (0: any). A revision
-    /// that this replica has not applied yet is waited for, at most [`FRESH_WITHIN`].
-    pub async fn wait_for(&self, at_least: Option<u64>) -> Result<(), Status> {
-        match at_least {
-            None => self.store.barrier().await.map(drop).map_err(|error| store_failure(&error)),
-            Some(wanted) => match self.store.reach(Revision(wanted), FRESH_WITHIN).await {
-                Err(store::Error::Future { newest }) => {
-                    Err(too_large(&format!("{wanted}, current: {newest}")))
-                }
-                reached => reached.map_err(|error| store_failure(&error)),
-            },
+    /// that this replica has not applied yet is waited for, at most [`FRESH_WITHIN`]. Where the quorum is lost the most
+    /// recent is what there is here, and the answer says so.
+    pub async fn wait_for(&self, at_least: Option<u64>) -> Result<Option<Stale>, Status> {
+        let Some(wanted) = at_least else {
+            let freshness = self.store.refresh().await.map_err(|error| store_failure(&error))?;
+            return Ok(match freshness {
+                Freshness::Newest(_) => None,
+                Freshness::Stale(since) => Some(Stale(since)),
+            });
+        };
+        match self.store.reach(Revision(wanted), FRESH_WITHIN).await {
+            Err(store::Error::Future { newest }) => Err(too_large(&format!("{wanted}, current: {newest}"))),
+            Err(error) => Err(store_failure(&error)),
+            Ok(()) => Ok(None),
         }
     }
 }
@@ -176,7 +200,8 @@ fn listing(records: Vec<Arc<Record>>, revision: Revision, more: bool, remaining:
     let continue_token = records.last().filter(|_| more).map(|last| {
         encode_token(&Token { rv: revision.0, ns: last.key.namespace.to_string(), start: last.key.name.to_string() })
     });
-    Listing { records, revision, remaining: remaining.filter(|_| continue_token.is_some()), continue_token }
+    let remaining = remaining.filter(|_| continue_token.is_some());
+    Listing { records, revision, remaining, continue_token, stale: None }
 }
 
 fn encode_token(token: &Token) -> String {

@@ -13,7 +13,7 @@ use crate::kube::status::{Cause, Status};
 impl Registry {
     /// The `Scale` of a workload.
     pub async fn scale(&self, place: &Place<'_>) -> Result<Value, Status> {
-        let record = self.get(place, None).await?;
+        let (record, _) = self.get(place, None).await?;
         Ok(scale_of(place.resource, &parse(&record.value)?))
     }
 

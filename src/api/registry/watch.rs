@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::encode::at_revision;
-use super::read::scope;
+use super::read::{Stale, scope};
 use super::select::selected;
 use super::{Registry, face, store_failure};
 use crate::api::options::{Selection, WatchOptions, check_fields};
@@ -48,6 +48,8 @@ pub struct Events {
     pending: VecDeque<Pending>,
     watch: Watch,
     reached: Revision,
+    /// Where it may not have begun at the newest revision; changes come all the same, once there are some.
+    pub stale: Option<Stale>,
 }
 
 enum Pending {
@@ -69,7 +71,7 @@ impl Registry {
         let scope = scope(resource, namespace, name.or(options.selection.name()));
         let from_now = options.resource_version.is_none_or(|version| version == 0);
         // Whoever resumes at a revision that it had from another replica is kept until this one has come to it.
-        self.wait_for(options.resource_version).await?;
+        let stale = self.wait_for(options.resource_version).await?;
         let initial = options.initial_events.unwrap_or(from_now);
         let (pending, from) = if initial {
             self.existing(&scope, options.initial_events == Some(true))?
@@ -79,7 +81,7 @@ impl Registry {
             (VecDeque::new(), Revision(options.resource_version.unwrap_or(0)))
         };
         let watch = self.store.watch(scope, from).map_err(|error| watch_failure(&error, from))?;
-        Ok(Events { resource, selection: options.selection.clone(), pending, watch, reached: from })
+        Ok(Events { resource, selection: options.selection.clone(), pending, watch, reached: from, stale })
     }
 
     fn existing(&self, scope: &Scope, mark_end: bool) -> Result<(VecDeque<Pending>, Revision), Status> {

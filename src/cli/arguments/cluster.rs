@@ -90,6 +90,47 @@ pub enum ControlCommand {
     },
 }
 
+/// Flags of `shoal backup`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  shoal backup cluster.backup")]
+pub struct BackupFlags {
+    /// How to reach the API
+    #[command(flatten)]
+    pub client: ClientFlags,
+    /// Where to; only its owner may read it, Secrets are in it
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Flags of `shoal restore`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  shoal restore cluster.backup --dry-run\n  shoal restore cluster.backup")]
+pub struct RestoreFlags {
+    /// How to reach the API
+    #[command(flatten)]
+    pub client: ClientFlags,
+    /// Change nothing, and say what would change
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A backup
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Flags of `shoal recover`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  shoal recover --dry-run    says what would be kept, and what given up\n  shoal recover"
+)]
+pub struct RecoverFlags {
+    /// How to reach the API
+    #[command(flatten)]
+    pub client: ClientFlags,
+    /// Change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Flags of `shoal members`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  shoal members\n  shoal members -o wide\n  shoal members -o json")]

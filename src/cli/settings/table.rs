@@ -258,6 +258,21 @@ pub const SETTINGS: &[Setting] = &[
         |s, v| parse::size(v).map(|bytes| s.node.store.snapshot_bytes = bytes),
     ),
     one(
+        "backup.directory",
+        "directory",
+        "Where the node that leads writes backups of all objects, Secrets among them. Empty: none are made. The same on every node, best one that all share.",
+        |s, v| {
+            s.node.backup.directory = v.into();
+            Ok(())
+        },
+    ),
+    one("backup.every", "duration", "How often a backup is made, 1m to 365d.", |s, v| {
+        parse::within(v, Duration::from_mins(1), DAY * 365).map(|every| s.node.backup.every = every)
+    }),
+    one("backup.keep", "number", "How many backups are kept; older ones are removed.", |s, v| {
+        parse::number(v, 1..=10_000).map(|keep| s.node.backup.keep = keep)
+    }),
+    one(
         "api.max_in_flight",
         "number",
         "Requests that are worked on at once, watches and other streams not counted; further ones are told to come back (429).",

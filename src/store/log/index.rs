@@ -17,6 +17,8 @@ pub struct Slot {
     pub offset: u64,
     /// Bytes of its payload.
     pub len: u32,
+    /// Checksum of its payload, for reading it back.
+    pub crc: u32,
 }
 
 /// An entry does not follow the one before it.
@@ -55,7 +57,8 @@ impl Index {
                     return Err(Gap);
                 }
                 let len = u32::try_from(record.payload.len()).map_err(|_| Gap)?;
-                self.slots.push_back(Slot { place: record.place, segment, offset, len });
+                let crc = crc32fast::hash(&record.payload);
+                self.slots.push_back(Slot { place: record.place, segment, offset, len, crc });
             }
         }
         Ok(())

@@ -129,3 +129,18 @@ fn a_failed_sync_poisons_the_log() {
     disk.crash(&mut Rng::seed_from_u64(3));
     assert_eq!(contents(&disk, &open(&disk).unwrap()), [0]);
 }
+
+#[test]
+fn an_entry_that_has_changed_since_it_was_written_is_not_read_back() {
+    let disk = SimDisk::new(3);
+    let mut log = open(&disk).unwrap();
+    log.append(&[entry(0), entry(1)], 0).unwrap();
+    let slots: Vec<_> = (0..2).filter_map(|at| log.index().lock().slot(at)).collect();
+    let boot = log.disk.clone();
+    assert_eq!(read(&*boot, Path::new(DIR), &slots).unwrap().len(), 2);
+    disk.flip(&segment_path(Path::new(DIR), 1), usize::try_from(slots[1].offset).unwrap() + 5);
+    assert_eq!(read(&*boot, Path::new(DIR), &slots[..1]).unwrap().len(), 1);
+    let error = read(&*boot, Path::new(DIR), &slots).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert!(error.to_string().contains("entry 1 has changed"), "{error}");
+}

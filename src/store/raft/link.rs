@@ -117,7 +117,8 @@ impl Link {
         }
         let term = request.vote.leader_id.term;
         let (before, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
-        let answer = self.call(PeerRequest::Append { to: self.id, request }).await?;
+        let answer =
+            self.call(PeerRequest::Append { to: self.id, request, recovery: self.wire.log.recovery() }).await?;
         let PeerAnswer::Append(answer) = answer else { return Err(unexpected(&answer)) };
         match (&answer, before) {
             (Appended::Success, _) => {
@@ -164,6 +165,7 @@ impl Link {
     }
 
     async fn send(&self, vote: Vote<u64>, snapshot: Snapshot<Types>) -> io::Result<Vote<u64>> {
+        let recovery = self.wire.log.recovery();
         let number = self.wire.transfers.fetch_add(1, Ordering::Relaxed);
         let term = vote.leader_id.term;
         let last = snapshot.meta.last_log_id;
@@ -171,7 +173,7 @@ impl Link {
         let vote = tokio::select! {
             biased;
             _ = failed.wait_for(Option::is_some) => return Err(io::ErrorKind::BrokenPipe.into()),
-            sent = transfer::send(&*self.wire.peers, (self.id, &self.target), (term, number), vote, snapshot) => sent?,
+            sent = transfer::send(&*self.wire.peers, (self.id, &self.target, recovery), (term, number), vote, snapshot) => sent?,
         };
         last.into_iter().for_each(|last| self.wire.acknowledge(self.id, term, last));
         Ok(vote)
@@ -201,7 +203,7 @@ impl RaftNetwork<Types> for Link {
     }
 
     async fn vote(&mut self, request: VoteRequest<u64>, _: RPCOption) -> Result<VoteResponse<u64>, CallError> {
-        match self.call(PeerRequest::Vote { to: self.id, request }).await {
+        match self.call(PeerRequest::Vote { to: self.id, request, recovery: self.wire.log.recovery() }).await {
             Ok(PeerAnswer::Vote(answer)) => Ok(answer),
             Ok(answer) => Err(Unreachable::new(&unexpected(&answer)).into()),
             Err(error) => Err(Unreachable::new(&error).into()),

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use openraft::storage::{LogFlushed, RaftLogStorage};
@@ -12,7 +13,8 @@ use openraft::{EntryPayload, LogState, RaftLogReader, StorageIOError, Vote};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{LogId, StorageError, Types};
+use super::{LogId, Peer, StorageError, Types};
+use crate::store::Error;
 use crate::store::log::frame::{Kind, Place, Record};
 use crate::store::log::{self};
 use crate::store::writer::{Ack, Job, Shared};
@@ -32,6 +34,8 @@ pub struct LogStore {
     shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
     memory: Arc<Mutex<Memory>>,
+    /// How often the cluster was recovered, as far as this log has ever known.
+    recovery: Arc<AtomicU64>,
 }
 
 /// The log as appended, of which a tail may not be durable yet.
@@ -60,7 +64,18 @@ impl LogStore {
         drop(index);
         crate::store::mutant::starts_after(last.map_or(0, |last| last.index));
         let memory = Memory { last, purged, vote, committed, ..Memory::default() };
-        Ok(Self { shared, jobs, memory: Arc::new(Mutex::new(memory)) })
+        Ok(Self { shared, jobs, memory: Arc::new(Mutex::new(memory)), recovery: Arc::default() })
+    }
+
+    /// How often the cluster was recovered, as far as this replica has ever known.
+    pub fn recovery(&self) -> u64 {
+        self.recovery.load(Ordering::SeqCst)
+    }
+
+    /// Takes note of a membership.
+    pub fn saw(&self, membership: &openraft::Membership<u64, Peer>) {
+        let recovery = membership.nodes().map(|(_, peer)| peer.recovery).max();
+        self.recovery.fetch_max(recovery.unwrap_or(0), Ordering::SeqCst);
     }
 
     async fn submit(&self, records: Vec<Record>, ack: Option<Ack>) -> io::Result<()> {
@@ -128,8 +143,18 @@ impl LogStore {
         let index = self.shared.index.lock();
         let slots: Vec<_> = (from..to).filter_map(|at| index.slot(at)).collect();
         drop(index);
-        let payloads = log::read(&*self.shared.disk, &self.shared.dir, &slots)?;
-        payloads.iter().map(decode).collect()
+        let read = log::read(&*self.shared.disk, &self.shared.dir, &slots);
+        read.inspect_err(|error| self.note_damage(error))?.iter().map(decode).collect()
+    }
+
+    /// Damage ends the store, and is why.
+    fn note_damage(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::InvalidData {
+            let damaged = Error::Damaged(error.to_string());
+            self.shared.durable.send_modify(|durable| {
+                durable.failed.get_or_insert(damaged);
+            });
+        }
     }
 }
 
@@ -249,7 +274,10 @@ impl RaftLogStorage<Types> for LogStore {
             for entry in entries {
                 let payload = encode(&entry).map_err(fail)?;
                 let place = place(&entry.log_id);
-                changes_members |= matches!(entry.payload, EntryPayload::Membership(_));
+                if let EntryPayload::Membership(membership) = &entry.payload {
+                    self.saw(membership);
+                    changes_members = true;
+                }
                 memory.push(entry, payload.len(), durable);
                 records.push(Record { kind: Kind::Entry, place, payload });
             }
@@ -325,18 +353,28 @@ fn bounds(range: &impl RangeBounds<u64>, end: u64) -> (u64, u64) {
     (from, to.min(end))
 }
 
-fn place(id: &LogId) -> Place {
+/// Where an entry goes on disk.
+pub fn place(id: &LogId) -> Place {
     Place { index: id.index, term: id.leader_id.term, leader: id.leader_id.node_id }
 }
 
-fn log_id(place: Place) -> LogId {
+/// An entry's name, from its place on disk.
+pub fn log_id(place: Place) -> LogId {
     LogId::new(openraft::CommittedLeaderId::new(place.term, place.leader), place.index)
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> io::Result<Bytes> {
+/// As it is written on disk.
+///
+/// # Errors
+/// Where it cannot be.
+pub fn encode<T: serde::Serialize>(value: &T) -> io::Result<Bytes> {
     rmp_serde::to_vec(value).map(Bytes::from).map_err(io::Error::other)
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &Bytes) -> io::Result<T> {
+/// As it was written on disk.
+///
+/// # Errors
+/// Where it is not readable.
+pub fn decode<T: serde::de::DeserializeOwned>(bytes: &Bytes) -> io::Result<T> {
     rmp_serde::from_slice(bytes).map_err(io::Error::other)
 }

@@ -1,5 +1,6 @@
 //! The state machine as openraft wants it: waits until entries are durable, applies them to memory, tells watchers.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -61,12 +62,7 @@ impl Machine {
         own: u64,
     ) -> Result<Self, Error> {
         let image = table.load()?.unwrap_or_default();
-        let applied = if image.consensus.is_empty() {
-            Applied::default()
-        } else {
-            let damaged = |_| Error::Damaged("the state's consensus part is not readable".into());
-            rmp_serde::from_slice(&image.consensus).map_err(damaged)?
-        };
+        let applied = applied_of(&image)?;
         check_log_reaches(&applied, &shared, own)?;
         let state = Mvcc::from_image(&image);
         let revision = state.applied();
@@ -90,6 +86,13 @@ impl Machine {
     /// Tells of each applied revision.
     pub fn revision(&self) -> Arc<watch::Sender<Revision>> {
         self.revision.clone()
+    }
+
+    /// The committed membership: since which entry, and whose numbers.
+    pub fn members(&self) -> (Option<LogId>, BTreeSet<u64>) {
+        let applied = self.applied.lock();
+        let ids = applied.membership.membership().nodes().map(|(id, _)| *id).collect();
+        (*applied.membership.log_id(), ids)
     }
 
     async fn wait_durable(&self, index: u64) -> io::Result<()> {
@@ -142,6 +145,22 @@ impl Machine {
             }
         }
     }
+}
+
+/// The last entry that an image holds.
+///
+/// # Errors
+/// [`Error::Damaged`] where its consensus part does not decode.
+pub fn applied_by(image: &Image) -> Result<Option<LogId>, Error> {
+    applied_of(image).map(|applied| applied.last)
+}
+
+fn applied_of(image: &Image) -> Result<Applied, Error> {
+    if image.consensus.is_empty() {
+        return Ok(Applied::default());
+    }
+    let damaged = |_| Error::Damaged("the state's consensus part is not readable".into());
+    rmp_serde::from_slice(&image.consensus).map_err(damaged)
 }
 
 /// A single voter persists only what its log held: a log that ends before is not the one that belongs to the state. Another
@@ -214,6 +233,7 @@ impl RaftStateMachine<Types> for Machine {
     async fn install_snapshot(&mut self, _: &SnapshotMeta<u64, Peer>, image: Box<Image>) -> Result<(), StorageError> {
         let applied: Applied =
             rmp_serde::from_slice(&image.consensus).map_err(|error| StorageIOError::read_snapshot(None, &error))?;
+        self.log.saw(applied.membership.membership());
         let (image, _) = self.persist(*image).await.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
         let new = Mvcc::from_image(&image);
         let revision = new.applied();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{ChangeMembers, ServerState};
 
+use super::peers::{Asker, Removal};
 use super::{Consensus, Peer};
 use crate::model::Revision;
 use crate::store::Error;
@@ -42,11 +43,6 @@ pub struct Replica {
 }
 
 impl Consensus {
-    /// This replica's number.
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
     /// What this replica is.
     pub fn standing(&self) -> Standing {
         match self.raft.metrics().borrow().state {
@@ -109,12 +105,53 @@ impl Consensus {
         others.filter_map(|id| Some((id, membership.get_node(&id)?.clone()))).collect()
     }
 
+    /// How long ago a majority last confirmed that this node leads; zero where it does not lead.
+    pub fn unconfirmed(&self) -> Duration {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        let leads = metrics.state == ServerState::Leader;
+        Duration::from_millis(metrics.millis_since_quorum_ack.filter(|_| leads).unwrap_or(0))
+    }
+
+    /// How many vote.
+    pub fn voters(&self) -> u32 {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        u32::try_from(metrics.membership_config.voter_ids().count()).unwrap_or(u32::MAX)
+    }
+
+    /// How this replica introduces itself to others; `None` where its log does not name it yet: nobody can have removed it.
+    pub fn asker(&self) -> Option<Asker> {
+        let metrics = self.raft.metrics();
+        let named = metrics.borrow().membership_config.membership().get_node(&self.id).is_some();
+        let log = &self.wire.log;
+        named.then(|| Asker { id: self.id, last: log.last(), recovery: log.recovery() })
+    }
+
+    /// What `asker` must know where the cluster has gone on without it: a committed membership without it that is newer
+    /// than all it has.
+    pub fn removal(&self, asker: &Asker) -> Option<Removal> {
+        let (recovery, (since, ids)) = (self.wire.log.recovery(), self.machine.members());
+        let removal = Removal { recovery, since };
+        (!ids.is_empty() && !ids.contains(&asker.id) && removal.concerns(asker)).then_some(removal)
+    }
+
     /// Adds a learner; nothing where it is a member already.
     pub async fn add_learner(&self, id: u64, node: &str) -> Result<(), Error> {
         if self.members().iter().any(|replica| replica.raft_id == id && replica.node == node) {
             return Ok(());
         }
-        self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, Peer { node: node.to_owned() })])), true).await
+        let peer = Peer { recovery: self.wire.log.recovery(), ..Peer::on(node) };
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, peer)])), true).await
+    }
+
+    /// Lets these vote and nobody else.
+    pub async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), Error> {
+        let members: BTreeSet<u64> = self.members().iter().map(|replica| replica.raft_id).collect();
+        if !voters.contains(&self.id) || !voters.is_subset(&members) {
+            return Err(Error::Invalid);
+        }
+        self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
     }
 
     /// Makes a learner a voter; nothing where it votes already.

@@ -33,6 +33,9 @@ pub enum PeerRequest {
         to: u64,
         /// Raft's part.
         request: AppendEntriesRequest<Types>,
+        /// As for [`Self::Vote`].
+        #[serde(default)]
+        recovery: u64,
     },
     /// A candidate asks for a vote.
     Vote {
@@ -40,11 +43,17 @@ pub enum PeerRequest {
         to: u64,
         /// Raft's part.
         request: VoteRequest<u64>,
+        /// How often the sender's cluster was recovered: from one that was recovered less often nothing is taken.
+        #[serde(default)]
+        recovery: u64,
     },
     /// A voter that misses its leader asks whether it would get a vote, before it disturbs anybody with a new term.
     Canvass {
         /// The last entry of who asks.
         last: Option<LogId>,
+        /// Who asks, where its log names it.
+        #[serde(default)]
+        asker: Option<Asker>,
     },
     /// The leader asks a voter to stand for election now.
     Stand {
@@ -57,6 +66,9 @@ pub enum PeerRequest {
         to: u64,
         /// The piece.
         chunk: Chunk,
+        /// As for [`Self::Vote`].
+        #[serde(default)]
+        recovery: u64,
     },
     /// A write, for the leader, which is not repeated; of nodes of an older version.
     Commit(Txn),
@@ -67,6 +79,9 @@ pub enum PeerRequest {
         /// Whether who asks has waited in vain for what is committed and wants to be told again.
         remind: bool,
     },
+    /// Where the log ends, and who leads: asked by a replica that misses the quorum, and before a recovery. Who asks, where
+    /// its log names it.
+    Survey(Option<Asker>),
     /// A write, for the leader, which may be sent again, also to another.
     Once {
         /// Makes it known again.
@@ -78,6 +93,51 @@ pub enum PeerRequest {
     Health,
 }
 
+/// How a replica introduces itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asker {
+    /// Its number.
+    pub id: u64,
+    /// The end of its log.
+    pub last: Option<LogId>,
+    /// How often its cluster was recovered, as far as it knows.
+    pub recovery: u64,
+}
+
+/// Why a replica is none any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// How often the cluster was recovered.
+    pub recovery: u64,
+    /// The entry of the membership that does not name it.
+    pub since: Option<LogId>,
+}
+
+impl Removal {
+    /// Whether it is newer than all that `asker` has. Numbers are never used again: a log that names its replica and ends
+    /// before a membership that does not is that of one that was removed.
+    pub fn concerns(&self, asker: &Asker) -> bool {
+        (self.recovery, self.since) > (asker.recovery, asker.last)
+    }
+}
+
+/// What a replica says of itself in a survey.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Its number.
+    pub raft_id: u64,
+    /// The end of its log.
+    pub last: Option<LogId>,
+    /// The newest term that it knows.
+    pub term: u64,
+    /// What it has applied.
+    pub applied: Revision,
+    /// How often the cluster was recovered, as far as it knows.
+    pub recovery: u64,
+    /// Whether it leads and a majority has just confirmed that.
+    pub leads: bool,
+}
+
 impl PeerRequest {
     /// Whether it belongs on a stream for bulk, where it delays nothing urgent.
     pub fn is_bulk(&self) -> bool {
@@ -86,7 +146,15 @@ impl PeerRequest {
 
     /// Whether it is raft's own, which must not wait behind requests of clients.
     pub fn is_urgent(&self) -> bool {
-        matches!(self, Self::Append { .. } | Self::Vote { .. } | Self::Canvass { .. } | Self::Stand { .. } | Self::Health)
+        matches!(
+            self,
+            Self::Append { .. }
+                | Self::Vote { .. }
+                | Self::Canvass { .. }
+                | Self::Stand { .. }
+                | Self::Survey(_)
+                | Self::Health
+        )
     }
 }
 
@@ -128,6 +196,10 @@ pub enum PeerAnswer {
     },
     /// The store has stopped, or refused what it got; nothing is known.
     Failed,
+    /// To `Survey`.
+    Survey(End),
+    /// To `Canvass` and `Survey`: the cluster has gone on without who asks.
+    Removed(Removal),
     /// To `Once`: the ticket is older than what is remembered. Nothing was done now; earlier it may have been.
     Forgotten(Revision),
     /// To `Health`: the 99th percentile of its recent syncs.

@@ -50,13 +50,13 @@ pub struct End {
     pub meta: SnapshotMeta<u64, Peer>,
 }
 
-/// Sends a snapshot; gives the receiver's vote once it has installed it.
+/// Sends a snapshot to a replica, by its number, its node and how often its cluster was recovered; gives the receiver's vote once it has installed it.
 ///
 /// # Errors
 /// Where a chunk does not get through, or the receiver lost the thread.
 pub async fn send(
     peers: &dyn Peers,
-    (to, target): (u64, &Peer),
+    target: (u64, &Peer, u64),
     transfer: TransferId,
     vote: Vote<u64>,
     snapshot: Snapshot<Types>,
@@ -76,7 +76,7 @@ pub async fn send(
         let last = !more && pending.is_empty();
         let end = last.then(|| End { vote, meta: snapshot.meta.clone() });
         let reached = offset + bytes.len() as u64;
-        let answered = deliver(peers, (to, target), Chunk { transfer, offset, bytes, end }).await?;
+        let answered = deliver(peers, target, Chunk { transfer, offset, bytes, end }).await?;
         match answered {
             (_, Some(vote)) if last => return Ok(vote),
             (taken, _) if taken == reached && !last => offset = reached,
@@ -85,11 +85,15 @@ pub async fn send(
     }
 }
 
-async fn deliver(peers: &dyn Peers, (to, target): (u64, &Peer), chunk: Chunk) -> io::Result<(u64, Option<Vote<u64>>)> {
+async fn deliver(
+    peers: &dyn Peers,
+    (to, target, recovery): (u64, &Peer, u64),
+    chunk: Chunk,
+) -> io::Result<(u64, Option<Vote<u64>>)> {
     let within = if chunk.end.is_some() { INSTALL_WITHIN } else { CHUNK_WITHIN };
     let mut failed = io::Error::from(io::ErrorKind::TimedOut);
     for attempt in 1..=ATTEMPTS {
-        let request = PeerRequest::Chunk { to, chunk: chunk.clone() };
+        let request = PeerRequest::Chunk { to, chunk: chunk.clone(), recovery };
         match timeout(within, peers.call(target, request)).await {
             Ok(Ok(PeerAnswer::Chunk { taken, vote })) => return Ok((taken, vote)),
             Ok(Ok(answer)) => return Err(io::Error::other(format!("a snapshot was refused: {answer:?}"))),

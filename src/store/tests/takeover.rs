@@ -140,6 +140,7 @@ async fn a_leader_whose_disk_stalls_hands_over_to_a_voter_with_a_healthy_one() {
         stores[0].leads_with_slow_disk(bound).await;
         let _ = stores[0].hand_over_to_best(bound, true).await;
         eventually("another leads", || leader_of(&stores[1..]).is_some()).await;
+        println!("seed {seed}: another leads {:?} after the stall began", stalled.elapsed());
         assert!(stalled.elapsed() < Duration::from_secs(3), "{:?}", stalled.elapsed());
         tokio::time::sleep(Duration::from_secs(3)).await;
         writers.iter().for_each(tokio::task::JoinHandle::abort);

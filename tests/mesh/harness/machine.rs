@@ -1,6 +1,6 @@
 //! A machine: a network namespace on a segment, with a node that is started, asked, stopped, killed and moved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
@@ -44,7 +44,8 @@ impl Machine {
         let data = place.dir.join("node");
         let kubeconfig = data.join("admin.kubeconfig");
         // Namespaces keep networks apart; control groups are the host's, and named after the bridge.
-        let settings = format!("runtime = \"{runtime}\"\n[network]\nbridge = \"{}\"\n", place.unique);
+        let network = format!("[network]\nbridge = \"{}\"\n", place.unique);
+        let settings = format!("runtime = \"{runtime}\"\n[control]\nreplace_after = \"2s\"\n{network}");
         fs::write(place.dir.join("test.toml"), settings).expect("the test's settings");
         let machine = Self { name: name.into(), ip: place.ip, data, place, kubeconfig, process: None };
         machine.take_address();
@@ -276,6 +277,19 @@ impl Machine {
         let wanted: BTreeMap<String, String> = wanted.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
         let found = self.members()?;
         if found == wanted { Ok(()) } else { Err(format!("{} sees {found:?}, not {wanted:?}", self.name)) }
+    }
+
+    /// What this node says of the quorum, see `/shoal/v1/quorum`.
+    pub fn quorum(&self) -> Result<Value, String> {
+        serde_json::from_str(&self.try_shoal(&["status", "-o", "json"])?).map_err(|error| error.to_string())
+    }
+
+    /// The nodes that vote, as this one knows.
+    pub fn voters(&self) -> Result<BTreeSet<String>, String> {
+        let quorum = self.quorum()?;
+        let all = quorum["replicas"].as_array().into_iter().flatten();
+        let voters = all.filter(|one| one["standing"] != "learner");
+        Ok(voters.filter_map(|one| one["node"].as_str()).map(str::to_owned).collect())
     }
 
     /// Names of the Node objects, by this node's API.

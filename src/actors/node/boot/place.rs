@@ -25,6 +25,15 @@ pub struct Place {
     pub service_cidr: Cidr,
     /// Whether it joined just now: nothing is known of the cluster yet.
     pub joined_now: bool,
+    /// Why its replica began anew with this start, where it did.
+    pub rejoined: Option<String>,
+}
+
+impl Place {
+    /// Whether this node has nothing of the cluster's objects yet.
+    pub fn is_new(&self) -> bool {
+        self.joined_now || self.rejoined.is_some()
+    }
 }
 
 /// How long certificates live.
@@ -58,6 +67,7 @@ pub async fn take(settings: &NodeSettings, world: &World) -> Result<Place, Error
         identity,
         remembered,
         joined_now,
+        rejoined: None,
     })
 }
 
@@ -83,6 +93,7 @@ fn found(settings: &NodeSettings, world: &World) -> Result<(Identity, Remembered
         },
         generation: 0,
         peers: std::collections::BTreeMap::new(),
+        former: None,
     };
     Ok((identity, remembered, false))
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::body::Body;
 use super::place::{Place, lifetimes};
 use super::url;
+use crate::actors::cluster::backups::Backups;
 use crate::actors::cluster::counts::Counts;
 use crate::actors::cluster::desk::{AuthorityCalls, Desk};
 use crate::actors::cluster::keeper::{Keeper, Trustees};
@@ -18,10 +19,12 @@ use crate::actors::cluster::members::Members;
 use crate::actors::cluster::neighbours::Neighbours;
 use crate::actors::cluster::office::{Doors, Office, Terms};
 use crate::actors::cluster::quorum::Quorum;
+use crate::actors::cluster::recovery::Recovery;
 use crate::actors::cluster::remember::Remember;
 use crate::actors::cluster::standing::{DeskSigner, Standing};
 use crate::actors::liveness::Liveness;
 use crate::actors::node::Core;
+use crate::actors::node::restart::Restarts;
 use crate::actors::service::Service as Task;
 use crate::actors::settings::NodeSettings;
 use crate::actors::supervisor::Child;
@@ -42,6 +45,8 @@ pub struct Share<'a> {
     pub world: World,
     /// The kernel's routes.
     pub routes: Arc<dyn PodRoutes>,
+    /// Where a new beginning is asked for.
+    pub restarts: Restarts,
 }
 
 impl Share<'_> {
@@ -54,7 +59,22 @@ impl Share<'_> {
         let entrusted = Arc::new(AtomicBool::new(true));
         let office = self.office(core, body, &identity, &ledger, &entrusted);
         body.door.open(desk.clone());
+        let recovery = Recovery {
+            store: store.clone(),
+            node: self.settings.name.clone(),
+            data: self.settings.data.clone(),
+            restarts: self.restarts.clone(),
+            ledger: ledger.clone(),
+            rejoined: self.place.rejoined.clone(),
+        };
+        let backups = Backups {
+            store: store.clone(),
+            live: body.live.clone(),
+            settings: self.settings.backup.clone(),
+            world: self.world.clone(),
+        };
         let members = Members {
+            recovery: recovery.clone(),
             mesh: body.mesh.clone(),
             mirror: core.mirror.clone(),
             ledger: ledger.clone(),
@@ -113,6 +133,8 @@ impl Share<'_> {
             remember.child(),
             liveness.child(),
             keeper.child(),
+            recovery.child(),
+            backups.child(),
             load::child(body.mesh.clone()),
         ]
     }

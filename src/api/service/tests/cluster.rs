@@ -33,6 +33,18 @@ impl Cluster for Fake {
         self.done("quorum".into())
     }
 
+    fn fingerprint(&self) -> String {
+        "c".into()
+    }
+
+    async fn recovery(&self) -> Result<Value, Status> {
+        self.done("recovery".into())
+    }
+
+    async fn recover(&self, dry_run: bool) -> Result<Value, Status> {
+        self.done(format!("recover {dry_run}"))
+    }
+
     async fn move_actor(&self, actor: &str, node: Option<&str>) -> Result<Value, Status> {
         self.done(format!("move {actor} to {node:?}"))
     }
@@ -75,6 +87,9 @@ async fn each_path_asks_the_cluster_for_one_thing() {
         ("GET", "/shoal/v1/members", Value::Null, "members"),
         ("POST", "/shoal/v1/members/node-b/leave", Value::Null, "leave node-b"),
         ("GET", "/shoal/v1/quorum", Value::Null, "quorum"),
+        ("GET", "/shoal/v1/recover", Value::Null, "recovery"),
+        ("POST", "/shoal/v1/recover", Value::Null, "recover false"),
+        ("POST", "/shoal/v1/recover", json!({ "dryRun": true }), "recover true"),
         ("POST", "/shoal/v1/actors/scheduler/move", json!({ "node": "b" }), "move scheduler to Some(\"b\")"),
         ("POST", "/shoal/v1/actors/scheduler/move", Value::Null, "move scheduler to None"),
         ("GET", "/shoal/v1/tokens", Value::Null, "tokens"),
@@ -101,6 +116,7 @@ async fn what_is_malformed_reaches_nobody() {
         ("PUT", "/shoal/v1/members", "", 405),
         ("GET", "/shoal/v1/members/b/leave", "", 405),
         ("POST", "/shoal/v1/members/a%0ab/leave", "", 400),
+        ("POST", "/shoal/v1/recover", r#"{"dry_run": true}"#, 400),
         ("POST", "/shoal/v1/tokens", "{", 400),
         ("POST", "/shoal/v1/tokens", "[]", 400),
         ("POST", "/shoal/v1/tokens", r#"{"ttl": 5}"#, 400),
@@ -162,4 +178,60 @@ fn members_are_listed_by_name_with_what_they_tell() {
     assert_eq!((b["state"].as_str(), b["roundTripMicros"].as_u64()), (Some("suspect"), Some(250)));
     assert_eq!((b["addresses"][0].as_str(), b["zone"].as_str()), (Some("10.0.0.1:6443"), Some("z")));
     assert!(value["items"][0]["roundTripMicros"].is_null());
+}
+
+#[tokio::test]
+async fn without_a_quorum_reads_warn_and_writes_say_why_not() {
+    let api = Api::start().await;
+    let listed = api.send("GET", "/api/v1/namespaces", Value::Null).await;
+    assert_eq!((listed.code, listed.headers.get("warning")), (200, None));
+    // Another voter that nobody reaches: the change itself cannot be confirmed any more.
+    let store = api.service.registry.store().clone();
+    store.add_learner(2, "n2").await.unwrap();
+    let _ = tokio::time::timeout(Duration::from_millis(500), store.promote(2)).await;
+    for path in ["/api/v1/namespaces", "/api/v1/namespaces/default", "/api/v1/namespaces?watch=1&timeoutSeconds=1"] {
+        let reply = api.send("GET", path, Value::Null).await;
+        let warning = reply.headers.get("warning").and_then(|text| text.to_str().ok()).unwrap_or_default().to_owned();
+        assert_eq!(reply.code, 200, "{path}");
+        assert!(
+            warning.starts_with("299 - \"the cluster has no quorum") && warning.contains("may be stale"),
+            "{path}: {warning}"
+        );
+    }
+    let any = api.send("GET", "/api/v1/namespaces?resourceVersion=0", Value::Null).await;
+    assert_eq!((any.code, any.headers.get("warning")), (200, None), "any revision was good enough");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let refused = api.send("POST", "/api/v1/namespaces", json!({ "metadata": { "name": "late" } })).await;
+    assert_eq!((refused.code, refused.body["reason"].as_str()), (503, Some("ServiceUnavailable")));
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(message.starts_with("no quorum: 1 of 2 voters are reachable"), "{message}");
+}
+
+#[tokio::test]
+async fn a_backup_is_whole_and_what_was_changed_since_is_restored_with_its_uid() {
+    let (api, _) = clustered().await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    let made = api.ok("POST", path, json!({ "metadata": { "name": "a" }, "data": { "k": "old" } })).await;
+    let request = Request::builder().uri("/shoal/v1/backup").body(body::empty()).unwrap();
+    let response = api.raw(request, Some(Identity::admin())).await;
+    let file = response.into_body().collect().await.unwrap().to_bytes();
+    let (head, objects) = crate::store::backup::verify(&file[..]).unwrap();
+    assert_eq!((head.cluster.as_str(), objects), ("c", 3));
+    api.ok("DELETE", &format!("{path}/a"), Value::Null).await;
+    let mut reader = crate::store::backup::Reader::open(&file[..]).unwrap();
+    let mut changes = Vec::new();
+    while let Some(object) = reader.next_object().unwrap() {
+        changes.push(crate::api::backup::Change { key: object.key, value: Some(object.value) });
+    }
+    let batch = rmp_serde::to_vec_named(&crate::api::backup::Batch(changes.clone())).unwrap();
+    let done = api.with("POST", "/shoal/v1/restore", &[], batch).await;
+    assert_eq!(done.code, 200, "{}", done.text);
+    let found = api.ok("GET", &format!("{path}/a"), Value::Null).await;
+    assert_eq!((&found["metadata"]["uid"], found["data"]["k"].as_str()), (&made["metadata"]["uid"], Some("old")));
+    assert_ne!(found["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+    let mut own = changes[0].clone();
+    own.key.resource = "nodes".into();
+    let batch = rmp_serde::to_vec_named(&crate::api::backup::Batch(vec![own])).unwrap();
+    assert_eq!(api.with("POST", "/shoal/v1/restore", &[], batch).await.code, 403);
+    assert_eq!(api.with("POST", "/shoal/v1/restore", &[], "garbage").await.code, 400);
 }
