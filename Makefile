@@ -14,7 +14,8 @@ down: ## End the node that `make up` started and everything on it
 test: tools ## Every test; needs root for containers and network namespaces
 	scripts/test
 
-bench: tools ## Figures beside a peer, in one run
+bench: ## Figures beside a peer, in one run
+	scripts/tools bench
 	$(CARGO) bench --locked
 
 check: ## What to run while editing

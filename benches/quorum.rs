@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use quorum::cluster::Shoal;
 use quorum::etcd::Etcd;
+use quorum::{faults, figures, objects, throughput};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -107,5 +108,3 @@ async fn measure(plan: &Plan) -> Result<(), Failure> {
     println!("{}", figures::machine()?);
     Ok(())
 }
-
-use quorum::{faults, figures, objects, throughput};

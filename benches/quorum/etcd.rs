@@ -219,8 +219,7 @@ impl Etcd {
                 tasks.join_next().await.ok_or("a batch is under way")???;
             }
             let put = |n| Put { key: format!("object-{n:08}").into(), value: value.clone() };
-            let success =
-                (from..(from + BATCH as u64).min(objects)).map(|n| RequestOp { put: Some(put(n)) }).collect();
+            let success = (from..(from + BATCH as u64).min(objects)).map(|n| RequestOp { put: Some(put(n)) }).collect();
             let wire = wire.clone();
             tasks.spawn(async move { wire.call::<Empty>("KV/Txn", &Txn { success }).await.map(drop) });
         }
@@ -277,11 +276,7 @@ fn arguments(
 
 fn spawn(arguments: &[String], dir: &Path) -> Result<Child, Failure> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.with_extension("log"))?;
-    let started = Command::new("etcd")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn();
+    let started =
+        Command::new("etcd").args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
     started.map_err(|error| format!("etcd (Debian: apt-get install etcd-server): {error}").into())
 }
