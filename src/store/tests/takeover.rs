@@ -67,14 +67,14 @@ async fn writes_resume_soon_after_a_leader_is_killed_and_no_writer_elsewhere_see
         let mut stores = three(&net, &disks).await;
         usual(&net, &disks);
         let seen = Shared::default();
-        let mut writers = load(&stores[1], "b", 4, &seen);
-        writers.extend(load(&stores[2], "c", 4, &seen));
-        tokio::time::sleep(Duration::from_millis(rng.random_range(1_000..1_300))).await;
+        let mut writers = load(&stores[1], "b", 2, &seen);
+        writers.extend(load(&stores[2], "c", 2, &seen));
+        tokio::time::sleep(Duration::from_millis(rng.random_range(400..700))).await;
         net.kill("n1");
         drop(stores.remove(0));
         disks[0].kill();
         let killed = tokio::time::Instant::now();
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         writers.iter().for_each(tokio::task::JoinHandle::abort);
         let seen = std::mem::take(&mut *seen.lock());
         let next = seen.times.iter().find(|at| **at > killed + Duration::from_millis(20)).expect("writes go on");
