@@ -5,7 +5,7 @@
 //! `keeper` compaction and snapshots, `open` starts it all, `handle` the public face, `mutant` planted faults.
 //!
 //! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
-//! leader, `rounds` one question for many readers, `pulse` elections and news that got lost.
+//! leader, `rounds` one question for many readers, `pulse` elections and news that got lost. `witness` lets the simulator look on.
 
 mod answer;
 mod cluster;
@@ -26,6 +26,7 @@ pub mod table;
 mod tests;
 pub mod txn;
 pub mod watch;
+pub mod witness;
 mod writer;
 
 pub use handle::Store;

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Error;
+use super::mutant::mutant;
 use super::raft::peers::{PeerAnswer, PeerRequest, never_arrived};
 use super::raft::{Consensus, Peer};
 use crate::model::Revision;
@@ -82,6 +83,7 @@ impl Forward {
     /// # Errors
     /// [`Error::Unavailable`]: nobody leads, or no answer came; it may have been done then.
     pub async fn ask(&self, request: &PeerRequest, again: bool) -> Result<At, Error> {
+        let again = again || mutant("retry-lost-write");
         let until = Instant::now() + self.patience;
         let mut wait = RETRY_FIRST;
         let mut hint = None;

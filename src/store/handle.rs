@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::forward::{At, Forward};
+use super::mutant::mutant;
 use super::mvcc::{self, Mvcc, Refusal};
 use super::raft::log_store::LogStore;
 use super::raft::peers::{PeerAnswer, PeerRequest};
@@ -163,6 +164,9 @@ impl Store {
             // The only voter acknowledges a write after it has applied it: what is applied is all there is.
             return Ok(self.revision());
         }
+        if mutant("read-without-index") {
+            return Ok(self.revision());
+        }
         let wanted = self.inner.reads.join(async || self.read_index().await).await?;
         if timeout(REMIND_AFTER, self.applied(wanted)).await.is_err() {
             self.inner.forward.read_index(true).await?;
@@ -174,6 +178,9 @@ impl Store {
     async fn read_index(&self) -> Result<Revision, Error> {
         if let Some(revision) = self.inner.forward.read_index(false).await? {
             return Ok(revision);
+        }
+        if mutant("lead-without-asking") {
+            return Ok(self.revision());
         }
         let confirmed = timeout(self.inner.forward.patience, self.inner.consensus.read_index()).await;
         confirmed.map_err(|_| Error::Unavailable)??;
@@ -226,6 +233,11 @@ impl Store {
     pub fn watch(&self, scope: Scope, from: Revision) -> Result<Watch, Error> {
         let applied = self.inner.applied.subscribe();
         self.inner.state.read().check_retained(from)?;
+        let from = match from {
+            Revision(at) if mutant("watch-repeats-on-resume") => Revision(at.saturating_sub(1)),
+            Revision(at) if mutant("watch-skips-on-resume") => Revision(at + 1).min(self.revision()),
+            from => from,
+        };
         Ok(Watch::new(scope, from, self.inner.state.clone(), applied, self.inner.failed.subscribe()))
     }
 

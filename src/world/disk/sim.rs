@@ -129,6 +129,41 @@ impl SimDisk {
         self.0.lock().end_boot();
     }
 
+    /// Bytes that are in use.
+    pub fn used(&self) -> u64 {
+        self.0.lock().files.values().map(|inode| inode.live.len() as u64).sum()
+    }
+
+    /// Bytes of `path` up to its last one that is not zero.
+    pub fn written(&self, path: &Path) -> usize {
+        let platter = self.0.lock();
+        let inode = platter.names.get(path).and_then(|id| platter.files.get(id));
+        inode.and_then(|inode| inode.live.iter().rposition(|byte| *byte != 0)).map_or(0, |at| at + 1)
+    }
+
+    /// A copy of what the disk would hold after a power cut now.
+    pub fn copy(&self) -> Self {
+        let mut copy = self.0.lock().clone();
+        copy.names.clone_from(&copy.durable_names);
+        copy.journal.clear();
+        for inode in copy.files.values_mut() {
+            inode.pending.clear();
+            inode.live.clone_from(&inode.durable);
+        }
+        copy.end_boot();
+        Self(Arc::new(Mutex::new(copy)))
+    }
+
+    /// Puts back what `copy` holds; handles of this boot die.
+    pub fn restore(&self, copy: &Self) {
+        let copy = copy.copy();
+        let mut platter = self.0.lock();
+        let generation = platter.generation;
+        std::mem::swap(&mut *platter, &mut copy.0.lock());
+        platter.generation = generation;
+        platter.end_boot();
+    }
+
     /// Flips one bit of what is durable and live in `path`, for tests of damage.
     pub fn flip(&self, path: &Path, at: usize) {
         let mut platter = self.0.lock();
