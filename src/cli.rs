@@ -3,6 +3,7 @@
 //! `arguments` is what can be typed, `failure` how a command ends badly; every command has its room: `up` and `down`
 //! a node, the rest a client of the API.
 
+mod actors;
 mod apply;
 mod arguments;
 mod authority;
@@ -93,6 +94,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Status(flags) => status::run(&flags),
         Command::Token(flags) => token::run(&flags),
         Command::Authority(flags) => authority::run(&flags),
+        Command::Control(flags) => actors::run(&flags),
         Command::Members(flags) => members::run(&flags),
         Command::Leave(flags) => leave::run(&flags),
         // Caught before: the toolbox reads its own arguments.

@@ -1,9 +1,12 @@
 //! The shell of a controller: marks keys by what changed, plans those that are due, has the commands carried out, and
 //! waits until their effects are in the mirror before it plans again.
 //!
-//! Rooms: `carry` how the commands of one plan are carried out.
+//! Rooms: `carry` how the commands of one plan are carried out; `host` the controllers that are placed on this node;
+//! `report` what they are doing.
 
 mod carry;
+pub mod host;
+pub mod report;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +20,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, MessagingErr};
 use tokio::task::JoinHandle;
 
 use self::carry::{Carried, Verdict};
+use self::report::Report;
 use super::executor::Executor;
 use super::mirror::{Inbox, Mirror, Noted};
 use super::supervisor::Child;
@@ -52,6 +56,7 @@ pub struct Control {
     executor: Arc<dyn Executor>,
     world: World,
     metrics: Metrics,
+    report: Arc<Report>,
 }
 
 /// The actor. At most one message of each kind waits: what changed is in the inbox, which is bounded.
@@ -92,15 +97,19 @@ impl Metrics {
 impl Control {
     /// Brings a controller and its surroundings together.
     pub fn new(
-        controller: Box<dyn Controller>,
+        controller: Arc<dyn Controller>,
         mirror: Arc<Mirror>,
         executor: Arc<dyn Executor>,
         world: World,
         metrics: Metrics,
     ) -> Arc<Self> {
-        let controller: Arc<dyn Controller> = controller.into();
         let identity = format!("system:controller:{}", controller.name());
-        Arc::new(Self { controller, identity, mirror, executor, world, metrics })
+        Arc::new(Self { controller, identity, mirror, executor, world, metrics, report: Arc::default() })
+    }
+
+    /// What it is doing.
+    pub fn report(&self) -> Arc<Report> {
+        Arc::clone(&self.report)
     }
 
     /// The child `control/<name>` of a supervisor.
@@ -142,6 +151,7 @@ impl Actor for ControlActor {
             state.look();
         }
         state.round().await;
+        state.control.report.waits(state.queue.len());
         state.arm(&myself);
         Ok(())
     }
@@ -188,6 +198,9 @@ impl State {
         let newest = finished.iter().map(|carried| carried.revision).max().unwrap_or_default();
         if tokio::time::timeout(MIRROR_PATIENCE, control.mirror.reached(newest)).await.is_err() {
             tracing::warn!(controller = %control.identity, revision = %newest, "the mirror lags behind a write");
+        }
+        if let Some(carried) = finished.last() {
+            self.control.report.did(control.world.clock.now(), format!("{} of {}", carried.said, carried.due.key));
         }
         for carried in finished {
             self.settle(carried);

@@ -6,6 +6,7 @@ pub mod boot;
 pub mod joining;
 pub mod remembered;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use tokio::task::JoinHandle;
 
 use super::agent::parts::{MAX_STARTS, Parts};
 use super::agent::{Agent, ImagePuller, LocalGateway, parts};
+use super::control::host::{self, Host};
+use super::control::report::{Board, Reports};
 use super::control::{self, Control};
 use super::executor::Executor;
 use super::mirror::Mirror;
@@ -29,6 +32,7 @@ use crate::api::registry::Registry;
 use crate::api::service::{Limits, Service};
 use crate::kube::object::DecodeError;
 use crate::kube::resource::id;
+use crate::mesh::exports::Protocol as _;
 use crate::mesh::handle::Mesh;
 use crate::model::{ObjectKey, Revision};
 use crate::plan;
@@ -69,8 +73,6 @@ pub struct NodeParts {
     pub limits: Limits,
     /// The other nodes; `None` for a node that is alone by design (the simulator's).
     pub mesh: Option<Mesh>,
-    /// Whether this node runs the control actors.
-    pub controls: bool,
 }
 
 /// What a node's own children are made with, besides those that every node has.
@@ -81,6 +83,8 @@ pub struct Core {
     pub registry: Arc<Registry>,
     /// The copy of every object.
     pub mirror: Arc<Mirror>,
+    /// Names of the control actors.
+    pub actors: Arc<BTreeSet<&'static str>>,
 }
 
 /// A node that runs.
@@ -110,13 +114,13 @@ impl Node {
         let doors = doors(&parts, &registry);
         let gateway = gateway(&parts, &doors);
         let service = Service::new(registry.clone(), gateway, Arc::new(BuiltIn), &parts.limits);
-        let core = Core { service: service.clone(), registry: registry.clone(), mirror: mirror.clone() };
+        let controllers = control_actors(&parts);
+        let actors = Arc::new(controllers.iter().map(|one| one.name()).collect());
+        let core = Core { service: service.clone(), registry: registry.clone(), mirror: mirror.clone(), actors };
         let mut children = more(&core);
         children.push(replica(&parts.store));
         children.push(follow(&mirror, &parts.store));
-        if parts.controls {
-            children.extend(controllers(&parts, &mirror, &registry, &service));
-        }
+        children.extend(control(&parts, controllers, &core));
         children.push(Agent::child(doors));
         let (root, tree) = Actor::spawn(None, Supervisor, children).await?;
         let (end, ended) = watch::channel(false);
@@ -220,23 +224,38 @@ fn follow(mirror: &Arc<Mirror>, store: &Store) -> Child {
     })
 }
 
-fn controllers(
-    parts: &NodeParts,
-    mirror: &Arc<Mirror>,
-    registry: &Arc<Registry>,
-    service: &Arc<Service>,
-) -> Vec<Child> {
+/// The control actors that are placed here; all of them, without Leases, on a node that is alone by design.
+fn control(parts: &NodeParts, controllers: Vec<Arc<dyn plan::Controller>>, core: &Core) -> Vec<Child> {
+    let Core { service, registry, mirror, .. } = core;
     let metrics = control::Metrics::default();
     service.metrics.extend(|registry| metrics.register(registry));
+    let Some(mesh) = &parts.mesh else {
+        let executor: Arc<dyn Executor> = registry.clone();
+        let control = |controller| {
+            Control::new(controller, mirror.clone(), executor.clone(), parts.world.clone(), metrics.clone()).child()
+        };
+        return controllers.into_iter().map(control).collect();
+    };
+    let board = Board::default();
+    mesh.exports().serve::<Reports>(Reports::ACTOR, Arc::new(board.clone()));
+    let host = host::Parts {
+        node: parts.agent.name.clone(),
+        controllers,
+        mirror: mirror.clone(),
+        registry: registry.clone(),
+        world: parts.world.clone(),
+        metrics,
+        board,
+    };
+    vec![Host::child(Arc::new(host))]
+}
+
+fn control_actors(parts: &NodeParts) -> Vec<Arc<dyn plan::Controller>> {
     let known = plan::Cluster {
         ca_pem: parts.authority_pem.clone(),
         api_address: parts.endpoint.ip(),
         api_port: parts.endpoint.port(),
         api_service_ip: Some(parts.services.api().into()),
     };
-    let executor: Arc<dyn Executor> = registry.clone();
-    let control = |controller| {
-        Control::new(controller, mirror.clone(), executor.clone(), parts.world.clone(), metrics.clone()).child()
-    };
-    plan::controllers(&known).into_iter().map(control).collect()
+    plan::controllers(&known).into_iter().map(Arc::from).collect()
 }

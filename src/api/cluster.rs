@@ -38,6 +38,15 @@ pub trait Cluster: Send + Sync + 'static {
     /// The members as this node sees them; see [`members`] for the shape.
     async fn members(&self) -> Result<Value, Status>;
 
+    /// The quorum and the control actors: `{"me", "term", "revision", "leader", "replicas": [{"node", "raftId", "standing",
+    /// "matched", "lag"}], "disk": {"syncP99Micros", "full"}, "actors": [{"name", "node", "epoch", "state", "failures",
+    /// "queue", "lastAction": {"at", "what"}}]}`; `matched` and `lag` are null but on the leader.
+    async fn quorum(&self) -> Result<Value, Status>;
+
+    /// Says where a control actor should run: on that voter while it answers, or on any. 404 where there is no such
+    /// actor, 409 where the node does not vote.
+    async fn move_actor(&self, actor: &str, node: Option<&str>) -> Result<Value, Status>;
+
     /// Removes a member for good: nobody talks to it from now on. 404 where there is none, 409 for the only voter.
     async fn leave(&self, name: &str) -> Result<Value, Status>;
 
@@ -59,6 +68,8 @@ pub trait Cluster: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ask {
     Members,
+    Quorum,
+    MoveActor(String),
     Leave(String),
     CreateToken,
     Tokens,
@@ -71,6 +82,12 @@ enum Ask {
 struct TokenRequest {
     ttl_seconds: Option<u64>,
     uses: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MoveRequest {
+    node: Option<String>,
 }
 
 /// Whether a path is one of the cluster's own.
@@ -94,6 +111,11 @@ pub async fn serve(service: &Service, path: &str, incoming: Incoming) -> Result<
 async fn perform(cluster: Arc<dyn Cluster>, ask: Ask, body: Body) -> Result<Value, Status> {
     match ask {
         Ask::Members => cluster.members().await,
+        Ask::Quorum => cluster.quorum().await,
+        Ask::MoveActor(actor) => {
+            let wanted: MoveRequest = read(body).await?;
+            cluster.move_actor(&actor, wanted.node.as_deref()).await
+        }
         Ask::Leave(name) => cluster.leave(&name).await,
         Ask::Tokens => cluster.tokens().await,
         Ask::RevokeToken(id) => cluster.revoke_token(&id).await,
@@ -118,12 +140,14 @@ fn parse(method: &str, path: &str) -> Result<Ask, Status> {
     let ["shoal", "v1", rest @ ..] = parts.as_slice() else { return Err(Status::no_such_path()) };
     match (method, rest) {
         ("GET" | "HEAD", ["members"]) => Ok(Ask::Members),
+        ("GET" | "HEAD", ["quorum"]) => Ok(Ask::Quorum),
+        ("POST", ["actors", actor, "move"]) => Ok(Ask::MoveActor(name(actor)?)),
         ("POST", ["members", node, "leave"]) => Ok(Ask::Leave(name(node)?)),
         ("GET" | "HEAD", ["tokens"]) => Ok(Ask::Tokens),
         ("POST", ["tokens"]) => Ok(Ask::CreateToken),
         ("DELETE", ["tokens", id]) => Ok(Ask::RevokeToken(name(id)?)),
         ("POST", ["authority", "rotate"]) => Ok(Ask::RotateAuthority),
-        (_, ["members" | "tokens"] | ["members", _, "leave"] | ["tokens", _] | ["authority", "rotate"]) => {
+        (_, ["members" | "tokens" | "quorum"] | ["members", _, "leave"] | ["actors", _, "move"] | ["tokens", _] | ["authority", "rotate"]) => {
             Err(Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"))
         }
         _ => Err(Status::no_such_path()),
@@ -139,19 +163,23 @@ fn name(text: &str) -> Result<String, Status> {
     Err(Status::bad_request("a name has at most 253 letters, digits, '-', '_' and '.'"))
 }
 
+/// What a body asks for; an empty one asks for the defaults.
+async fn read<T: Default + serde::de::DeserializeOwned>(body: Body) -> Result<T, Status> {
+    let bytes = body::read(body).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    let value = decode::decode(&bytes, Format::Json, BODY)?.value;
+    // A list would be taken for the fields in their order.
+    if !value.is_object() {
+        return Err(Status::bad_request("the body must be an object"));
+    }
+    serde_json::from_value(value).map_err(|error| Status::bad_request(error.to_string()))
+}
+
 /// Lifetime and uses that a body asks for; an empty body asks for the defaults.
 async fn token_request(body: Body) -> Result<(Duration, Option<u32>), Status> {
-    let bytes = body::read(body).await?;
-    let request: TokenRequest = if bytes.is_empty() {
-        TokenRequest::default()
-    } else {
-        let value = decode::decode(&bytes, Format::Json, BODY)?.value;
-        // A list would be taken for the fields in their order.
-        if !value.is_object() {
-            return Err(Status::bad_request("the body must be an object"));
-        }
-        serde_json::from_value(value).map_err(|error| Status::bad_request(error.to_string()))?
-    };
+    let request: TokenRequest = read(body).await?;
     let ttl = request.ttl_seconds.map_or(DEFAULT_TOKEN_TTL, Duration::from_secs);
     if ttl.is_zero() || ttl > MAX_TOKEN_TTL {
         let longest = MAX_TOKEN_TTL.as_secs();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use cluster::{AuthorityFlags, JoinFlags, LeaveFlags, MembersFlags, TokenFlags};
+use cluster::{AuthorityFlags, ControlFlags, JoinFlags, LeaveFlags, MembersFlags, TokenFlags};
 
 /// A container orchestrator with the Kubernetes API, in one binary.
 #[derive(Debug, Parser)]
@@ -52,6 +52,8 @@ pub enum Command {
     Authority(AuthorityFlags),
     /// Print who is in the cluster
     Members(MembersFlags),
+    /// Say where control actors should run
+    Control(ControlFlags),
     /// Take a node out of its cluster for good
     Leave(LeaveFlags),
     /// List, import and remove images of the running node
@@ -235,6 +237,9 @@ pub struct StatusFlags {
     /// How to reach the API
     #[command(flatten)]
     pub client: ClientFlags,
+    /// json prints the quorum and the control actors as JSON
+    #[arg(short, long, value_name = "FORM", value_parser = ["json"])]
+    pub output: Option<String>,
 }
 
 /// Flags of `shoal up`; each overrides the setting of its name.

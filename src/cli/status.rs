@@ -9,18 +9,24 @@ use super::arguments::StatusFlags;
 use super::client::resources::{items, text};
 use super::client::{self, JSON, Session};
 use super::failure::{FAILED, Failure};
-use super::{logging, members};
+use super::{actors, logging, members};
+use crate::world::clock::{Clock as _, SystemClock};
 
 /// Prints the state of the node; fails where it is not Ready.
 pub fn run(flags: &StatusFlags) -> Result<ExitCode, Failure> {
     client::run(async {
         let session = Session::open(&flags.client).await?;
-        let (version, nodes, pods, metrics, members) = tokio::join!(
+        if flags.output.is_some() {
+            println!("{}", serde_json::to_string_pretty(&session.get(actors::QUORUM, JSON).await?)?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (version, nodes, pods, metrics, members, quorum) = tokio::join!(
             session.get("/version", JSON),
             session.get("/api/v1/nodes", JSON),
             session.get("/api/v1/pods", JSON),
             session.text("/metrics"),
             members::summary(&session),
+            session.find(actors::QUORUM),
         );
         let (version, nodes, pods) = (version?, nodes?, pods?);
         println!("API       {} (Kubernetes {})", session.url(), text(&version, "/gitVersion"));
@@ -33,6 +39,9 @@ pub fn run(flags: &StatusFlags) -> Result<ExitCode, Failure> {
         println!("Store     revision {}", text(&pods, "/metadata/resourceVersion"));
         for line in metrics.unwrap_or_default().lines().filter(|line| of_interest(line)) {
             println!("          {line}");
+        }
+        if let Ok(Some(quorum)) = quorum {
+            actors::print(&quorum, SystemClock.now());
         }
         Ok(if ready { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     })

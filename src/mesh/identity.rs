@@ -34,7 +34,7 @@ pub use bundle::{Bundle, BundleError, Trusted};
 pub use files::write_private;
 pub use inspect::{Certificate, admin_of, certificate_of, first_certificate};
 pub use issue::{Authority, SignError, client_request, is_node_name, request};
-pub use keep::{Adoption, Identity};
+pub use keep::{Adoption, Held, Identity, Keys};
 pub use kubeconfig::CONTEXT;
 pub use lifetime::{Lifetimes, renewal_due};
 pub use live::{LiveIdentity, PeerName, Refused, provider};

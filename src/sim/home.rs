@@ -128,7 +128,6 @@ impl Home {
             store: store.clone(),
             world,
             mesh: None,
-            controls: true,
         };
         let node = Node::assemble(parts, |_| Vec::new()).await.map_err(|error| error.to_string())?;
         let client = Client(Arc::new(InProcess(node.service.clone())));

@@ -14,7 +14,7 @@ use crate::kube::resource::id;
 use crate::kube::status::Status;
 use crate::model::{ObjectKey, ResourceId, Revision, Scope};
 use crate::plan::Command;
-use crate::store::Record;
+use crate::store::{Fence, Record};
 
 /// Where they are.
 pub const NAMESPACE: &str = "kube-system";
@@ -148,6 +148,16 @@ impl Ledger {
     /// As the API has it.
     pub async fn execute(&self, command: Command) -> Result<(), Status> {
         let caller = Caller::new(Identity::controller("shoal"), 0);
+        self.registry.execute(&caller, command).await.map(drop)
+    }
+
+    /// Begins an actor's next epoch with a command: from its revision on, writes of older ones are refused.
+    ///
+    /// # Errors
+    /// As the API has it; a conflict where somebody else was first.
+    pub async fn begin_epoch(&self, fence: Fence, command: Command) -> Result<(), Status> {
+        let mut caller = Caller::new(Identity::controller("shoal"), 0);
+        caller.fence = Some(fence);
         self.registry.execute(&caller, command).await.map(drop)
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::desk::{Ask, Desk, Told};
 use super::ledger::{Ledger, TOKEN_TYPE};
+use super::quorum::Quorum;
 use crate::actors::mirror::Mirror;
 use crate::api::cluster::{self, Cluster};
 use crate::kube::resource::id;
@@ -18,6 +19,8 @@ use crate::mesh::identity::token::SECRET_NAME_PREFIX;
 use crate::mesh::identity::{JoinToken, LiveIdentity, TokenRecord};
 use crate::mesh::member::Life;
 use crate::model::{NodeId, ObjectKey};
+use crate::plan::placement;
+use crate::store::raft::Standing;
 use crate::world::World;
 
 /// Most tokens at a time; those that are over are removed first.
@@ -35,6 +38,8 @@ pub struct Members {
     pub desk: Desk,
     /// The authority's fingerprint.
     pub live: LiveIdentity,
+    /// The quorum.
+    pub quorum: Quorum,
     /// Clock and randomness.
     pub world: World,
 }
@@ -84,6 +89,27 @@ impl Cluster for Members {
             member.round_trip = self.mesh.links().round_trip(node);
         }
         Ok(cluster::members(&view))
+    }
+
+    async fn quorum(&self) -> Result<Value, Status> {
+        self.quorum.tell().await
+    }
+
+    async fn move_actor(&self, actor: &str, node: Option<&str>) -> Result<Value, Status> {
+        if self.mirror.snapshot().read().get(&placement::key(actor)).is_none_or(|lease| !placement::is_placement(lease)) {
+            return Err(Status::new(404, "NotFound", format!("there is no control actor {actor:?}")));
+        }
+        let voters = self.quorum.store.members();
+        let votes = |node: &str| voters.iter().any(|one| one.node == node && one.standing != Standing::Learner);
+        if let Some(node) = node.filter(|node| !votes(node)) {
+            return Err(Status::new(409, "Conflict", format!("{node} is no voter: control actors run on voters")));
+        }
+        self.ledger.execute(placement::note(actor, placement::WISH, node.map(str::to_owned))).await?;
+        let message = match node {
+            Some(node) => format!("{actor} runs on {node} while that answers"),
+            None => format!("{actor} runs on any voter"),
+        };
+        Ok(json!({ "message": message }))
     }
 
     async fn leave(&self, name: &str) -> Result<Value, Status> {

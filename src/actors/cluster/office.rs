@@ -102,6 +102,11 @@ impl Office {
         })
     }
 
+    /// Whether the authority's key is on this node.
+    pub fn holds_key(&self) -> bool {
+        self.identity.lock().authority().is_some()
+    }
+
     fn authority(&self) -> Result<Authority, Refusal> {
         let authority = self.identity.lock().authority().cloned();
         authority.ok_or_else(|| Refusal::Failed("the authority's key is not on this node".into()))

@@ -19,7 +19,7 @@ use crate::actors::service::Service as Task;
 use crate::actors::supervisor::Child;
 use crate::kube::resource::id;
 use crate::kube::status::Status;
-use crate::mesh::identity::{Bundle, Identity, LiveIdentity, NodeRequest, Revocations, Signer};
+use crate::mesh::identity::{Bundle, Identity, LiveIdentity, NodeRequest, OwnAuthority, Revocations, Signer};
 use crate::model::{ObjectKey, Scope};
 use crate::plan::Command;
 use crate::plan::authority::Holding;
@@ -43,8 +43,8 @@ pub struct Standing {
     pub store: Store,
     /// Node objects.
     pub mirror: Arc<Mirror>,
-    /// The authority, where it is here.
-    pub office: Option<Arc<Office>>,
+    /// The authority; it works where this node leads.
+    pub office: Arc<Office>,
     /// This node's name.
     pub node: String,
     /// Judges every connection again.
@@ -87,8 +87,8 @@ impl Standing {
     }
 
     fn believe(&self) -> Result<(), Status> {
-        // The office writes that object: its own bundle is never behind.
-        if self.office.is_some() {
+        // The office writes that object: the bundle of whoever leads is never behind.
+        if self.store.leads() && self.office.holds_key() {
             return Ok(());
         }
         let Some(page) = self.ledger.read(id::CONFIG_MAPS, AUTHORITIES)? else { return Ok(()) };
@@ -124,8 +124,8 @@ impl Standing {
             return Ok(SOON);
         }
         let mut wait = LOOK_EVERY;
-        if let Some(office) = self.office.as_ref().filter(|_| self.store.leads()) {
-            wait = office.keep().await?.unwrap_or(wait);
+        if self.store.leads() && self.office.holds_key() {
+            wait = self.office.keep().await?.unwrap_or(wait);
             (self.kubeconfig)(&self.identity.lock());
         }
         self.tell().await?;
@@ -150,16 +150,22 @@ impl Standing {
     }
 }
 
-/// Asks the cluster's authority for this node's next certificate.
-pub struct DeskSigner(pub Desk);
+/// Asks the cluster's authority for this node's next certificate; where nobody answers, and the key is here, signs it
+/// itself: a quorum that is lost for long must not end the voters' certificates.
+pub struct DeskSigner {
+    /// The way to the leader's authority.
+    pub desk: Desk,
+    /// The key that may be here.
+    pub own: OwnAuthority,
+}
 
 #[async_trait]
 impl Signer for DeskSigner {
     async fn sign(&self, request: NodeRequest) -> Result<String, String> {
-        match self.0.ask(Ask::Renew(request)).await {
+        match self.desk.ask(Ask::Renew(request.clone())).await {
             Ok(Told::Renewed { chain_pem, .. }) => Ok(chain_pem),
             Ok(_) => Err("the authority answered something else".into()),
-            Err(failure) => Err(failure.to_string()),
+            Err(failure) => self.own.sign(request).await.map_err(|_| failure.to_string()),
         }
     }
 }

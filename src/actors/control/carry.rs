@@ -18,6 +18,8 @@ pub(super) struct Carried {
     /// The newest revision that its commands made.
     pub revision: Revision,
     pub verdict: Verdict,
+    /// The first command, by its name.
+    pub said: &'static str,
 }
 
 pub(super) enum Verdict {
@@ -34,6 +36,7 @@ type Unit = Vec<Command>;
 
 pub(super) async fn carry(control: &Control, due: Due, plan: Plan) -> Carried {
     let mut revision = Revision(0);
+    let said = plan.commands.first().map_or("nothing", Command::name);
     for wave in waves(plan.commands) {
         let cause = due.cause;
         let runs = wave.into_iter().map(|unit| run(control, cause, unit));
@@ -42,13 +45,13 @@ pub(super) async fn carry(control: &Control, due: Due, plan: Plan) -> Carried {
         revision = ends.iter().map(|(reached, _)| *reached).fold(revision, Revision::max);
         if let Some((command, status)) = ends.into_iter().find_map(|(_, failure)| failure) {
             if status.code == 409 {
-                return Carried { due, revision, verdict: Verdict::Stale };
+                return Carried { due, revision, verdict: Verdict::Stale, said };
             }
             let noted = note_refusal(control, &due, &command, &status, revision).await;
-            return Carried { due, revision: revision.max(noted), verdict: Verdict::Refused(status) };
+            return Carried { due, revision: revision.max(noted), verdict: Verdict::Refused(status), said };
         }
     }
-    Carried { due, revision, verdict: Verdict::Done }
+    Carried { due, revision, verdict: Verdict::Done, said }
 }
 
 async fn run(control: &Control, cause: u64, unit: Unit) -> (Revision, Option<(Command, Status)>) {

@@ -118,7 +118,7 @@ async fn start() -> (Arc<LateApi>, Metrics, ActorRef<Message>) {
     };
     let metrics = Metrics::default();
     let door = Arc::new(Door(Arc::clone(&api)));
-    let control = Control::new(Box::new(OnePodEach), mirror, door, world, metrics.clone());
+    let control = Control::new(Arc::new(OnePodEach), mirror, door, world, metrics.clone());
     let (actor, _) = Actor::spawn(None, ControlActor, control).await.unwrap();
     // The first look, at everything, finds nothing; what follows has a cause.
     api.mirror.apply(&[], Revision(1)).unwrap();

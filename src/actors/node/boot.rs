@@ -160,13 +160,12 @@ fn parts(
         store,
         world,
         mesh: Some(body.mesh.clone()),
-        controls: place.remembered.founder,
     }
 }
 
 /// A newcomer has nothing before the leader's first word; a member that comes back can go on without it.
 async fn catch_up(store: &Store, place: &Place, settings: &NodeSettings) -> Result<(), Error> {
-    if place.remembered.founder {
+    if store.leads() {
         return Ok(());
     }
     let patience = if place.joined_now { CATCH_UP } else { CATCH_UP_AGAIN };

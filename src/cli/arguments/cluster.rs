@@ -64,6 +64,32 @@ pub enum AuthorityCommand {
     Rotate,
 }
 
+/// Flags of `shoal control`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  shoal status                          where they run\n  shoal control move scheduler node-b\n  shoal control move scheduler          to any voter")]
+pub struct ControlFlags {
+    /// How to reach the API
+    #[command(flatten)]
+    pub client: ClientFlags,
+    /// What to do
+    #[command(subcommand)]
+    pub command: ControlCommand,
+}
+
+/// What to do with control actors.
+#[derive(Debug, Subcommand)]
+pub enum ControlCommand {
+    /// Let an actor run on a voter while that answers
+    Move {
+        /// Its name, as `shoal status` prints it
+        #[arg(value_name = "ACTOR")]
+        actor: String,
+        /// The voter [default: any]
+        #[arg(value_name = "NODE")]
+        node: Option<String>,
+    },
+}
+
 /// Flags of `shoal members`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  shoal members\n  shoal members -o wide\n  shoal members -o json")]

@@ -3,20 +3,24 @@
 //!
 //! | file | founder | joined |
 //! | --- | --- | --- |
-//! | `ca.crt`, `ca.key` | the authority that signs | |
-//! | `ca-next.crt`, `ca-next.key` | its successor, while it is introduced | |
+//! | `ca.crt`, `ca.key` | the authority that signs | while it votes |
+//! | `ca-next.crt`, `ca-next.key` | its successor, while it is introduced | while it votes |
 //! | `authorities.crt` | every authority that is trusted, the one that signs first | the same |
 //! | `node.pem` | the node's certificate, its authority's, the key: one file, replaced at once | the same |
 //! | `admin.crt`, `admin.key` | the administrator's | where the cluster gave one |
 //!
 //! All are mode 0600, checked before they are read.
 
+mod entrust;
+
 use std::path::{Path, PathBuf};
+
+pub use entrust::{Held, Keys};
 
 use super::issue::{Authority, Leaf};
 use super::stored::{self, AUTHORITIES, NODE};
 use super::{
-    ADMIN, ADMINS_GROUP, Bundle, Certificate, Credential, Error, Lifetimes, SignError, Subject, files, inspect,
+    ADMINS_GROUP, Bundle, Certificate, Credential, Error, Fingerprint, Lifetimes, SignError, Subject, files, inspect,
 };
 use crate::model::{NodeId, Timestamp};
 
@@ -55,6 +59,7 @@ impl Identity {
     /// refuses.
     pub fn found(dir: &Path, subject: &Subject, lifetimes: &Lifetimes, now: Timestamp) -> Result<Self, Error> {
         files::private_dir(dir)?;
+        stored::finish_dismissal(dir)?;
         if !stored::has_authority(dir) && dir.join(NODE).exists() {
             return Err(Error::Taken { directory: dir.to_path_buf(), there: "has joined a cluster" });
         }
@@ -62,11 +67,12 @@ impl Identity {
         let authority = stored::load_authority(dir, now)?;
         let successor = stored::load_successor(dir, now)?;
         let bundle = stored::load_bundle(dir, &authority, successor.as_ref())?.current(now);
+        let name = NodeId(subject.node.as_str().into());
         let identity = Self {
             node: stored::load_node(dir, subject, &authority, lifetimes, now)?,
-            admin: Some(stored::load_admin(dir, &authority, lifetimes, now)?),
+            admin: Some(stored::load_admin(dir, &authority, &name, lifetimes, now)?),
             directory: dir.to_path_buf(),
-            name: NodeId(subject.node.as_str().into()),
+            name,
             bundle,
             authority: Some(authority),
             successor,
@@ -112,6 +118,7 @@ impl Identity {
     /// # Errors
     /// As [`Identity::found`], or where a joined node's files are damaged.
     pub fn load(dir: &Path, subject: &Subject, lifetimes: &Lifetimes, now: Timestamp) -> Result<Option<Self>, Error> {
+        stored::finish_dismissal(dir)?;
         if stored::has_authority(dir) {
             return Self::found(dir, subject, lifetimes, now).map(Some);
         }
@@ -238,7 +245,8 @@ impl Identity {
         self.trust(bundle)?;
         self.reissue(subject, lifetimes, now)?;
         let authority = self.authority.as_ref().ok_or(Error::NoAuthority)?;
-        let admin = authority.issue_client(ADMIN, ADMINS_GROUP, lifetimes.admin, now)?;
+        let user = stored::admin_user(&self.directory, &self.name)?;
+        let admin = authority.issue_client(&user, ADMINS_GROUP, lifetimes.admin, now)?;
         self.keep_admin(admin)
     }
 

@@ -14,6 +14,25 @@ pub fn has_authority(dir: &Path) -> bool {
     dir.join("ca.crt").exists() || dir.join("ca.key").exists()
 }
 
+/// The authority's certificate on a node that forgets its key.
+pub const GONE: &str = "ca-gone.crt";
+
+/// Forgetting renames the certificate first: where that is all it did, the keys are still to go.
+pub fn finish_dismissal(dir: &Path) -> Result<(), Error> {
+    if dir.join(GONE).exists() {
+        files::remove(dir, &["ca.key", "ca-next.key", "ca-next.crt", GONE])?;
+    }
+    Ok(())
+}
+
+/// The administrator that a node's files name: the founder's, or a joined node's own.
+pub fn admin_user(dir: &Path, node: &NodeId) -> Result<String, Error> {
+    let own = inspect::admin_of(node);
+    let found = read_pair(dir, "admin")?;
+    let told = found.and_then(|found| inspect::first_certificate(&found.certificate_pem).ok());
+    Ok(if told.is_some_and(|told| told.leaf.common_name == own) { own } else { ADMIN.into() })
+}
+
 /// A switch renames the key first: where that is all it did, the certificate is still to be renamed.
 pub fn finish_switch(dir: &Path) -> Result<(), Error> {
     let (next, key) = (files::read(&dir.join("ca-next.crt"))?, files::read(&dir.join("ca.key"))?);
@@ -102,16 +121,18 @@ pub fn load_node(
 pub fn load_admin(
     dir: &Path,
     authority: &Authority,
+    node: &NodeId,
     lifetimes: &Lifetimes,
     now: Timestamp,
 ) -> Result<Credential, Error> {
+    let user = admin_user(dir, node)?;
     if let Some(found) = read_pair(dir, "admin")? {
-        match will_do(&found, &Leaf::client(ADMIN, ADMINS_GROUP), authority.certificate_pem(), lifetimes, now) {
+        match will_do(&found, &Leaf::client(&user, ADMINS_GROUP), authority.certificate_pem(), lifetimes, now) {
             Ok(()) => return Ok(found),
             Err(reason) => tracing::info!(reason, "the administrator's certificate is made anew"),
         }
     }
-    let made = authority.issue_client(ADMIN, ADMINS_GROUP, lifetimes.admin, now)?;
+    let made = authority.issue_client(&user, ADMINS_GROUP, lifetimes.admin, now)?;
     store(dir, "admin", &made)?;
     Ok(made)
 }

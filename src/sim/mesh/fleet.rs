@@ -184,6 +184,13 @@ impl Fleet {
         self.sites.iter().filter(|site| Some(site.cluster) == cluster).map(|site| site.name.clone()).collect()
     }
 
+    /// Whether a machine remembers a running member by its present address.
+    pub fn can_find_another(&self, slot: Slot) -> bool {
+        let Some(site) = self.sites.get(slot) else { return false };
+        let found = |other: &Site| other.is_up() && site.remembered.get(&other.name) == Some(&other.at);
+        self.sites.iter().any(|other| other.slot != slot && other.cluster == site.cluster && found(other))
+    }
+
     /// Ends the process on a machine without a word.
     pub fn crash(&mut self, slot: Slot) {
         self.end(slot, Some(Ending::Crashed));

@@ -15,11 +15,16 @@ use crate::plan::joining;
 /// How long a node that leaves is still talked to: for its answer and its goodbye.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long a leader that goes waits for another; less than whoever asks waits.
+const STEP_DOWN_WITHIN: Duration = Duration::from_secs(4);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 impl Office {
     /// Takes a node out of the cluster, asked for by `from`.
     pub(super) async fn part(&self, from: &NodeId, node: &NodeId) -> Result<Told, Refusal> {
         if *node.0 == self.terms.subject.node {
-            return Err(Refusal::Forbidden(format!("{node} is the only voter: without it there is no cluster")));
+            return self.step_down(node).await;
         }
         let _turn = self.turn.lock().await;
         self.see_everything().await.map_err(refused)?;
@@ -32,6 +37,24 @@ impl Office {
         }
         self.remove(node).await.map_err(refused)?;
         Ok(Told::Done(format!("node {node} was removed")))
+    }
+
+    /// Whoever leads lets another node lead before it goes: that one is asked again.
+    async fn step_down(&self, node: &NodeId) -> Result<Told, Refusal> {
+        let alone = || Refusal::Forbidden(format!("{node} is the only voter, and no other node can vote in its place"));
+        if self.store.members().len() < 2 {
+            return Err(alone());
+        }
+        self.note_leaving(node).await.map_err(refused)?;
+        let until = tokio::time::Instant::now() + STEP_DOWN_WITHIN;
+        while self.store.leads() {
+            if tokio::time::Instant::now() >= until {
+                self.forget_leaving(&node.0).await.map_err(refused)?;
+                return Err(alone());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Err(Refusal::Busy)
     }
 
     /// Removes those that have left and whose time is over. Gives how long to wait for the next one.

@@ -9,11 +9,14 @@ use super::place::{Place, lifetimes};
 use super::url;
 use crate::actors::cluster::counts::Counts;
 use crate::actors::cluster::desk::{AuthorityCalls, Desk};
+use crate::actors::cluster::keeper::{Keeper, Trustees};
+use crate::actors::cluster::keys::KeyRing;
 use crate::actors::cluster::ledger::Ledger;
 use crate::actors::cluster::load;
 use crate::actors::cluster::members::Members;
 use crate::actors::cluster::neighbours::Neighbours;
 use crate::actors::cluster::office::{Doors, Office, Terms};
+use crate::actors::cluster::quorum::Quorum;
 use crate::actors::cluster::remember::Remember;
 use crate::actors::cluster::standing::{DeskSigner, Standing};
 use crate::actors::liveness::Liveness;
@@ -24,6 +27,7 @@ use crate::actors::supervisor::Child;
 use crate::mesh::exports::Protocol as _;
 use crate::mesh::identity::{Identity, OwnAuthority, Renewal, Signer};
 use crate::mesh::join::Network;
+use crate::plan::quorum;
 use crate::runtime::network::routes::PodRoutes;
 use crate::world::World;
 
@@ -54,11 +58,21 @@ impl Share<'_> {
             ledger: ledger.clone(),
             desk: desk.clone(),
             live: body.live.clone(),
+            quorum: Quorum { store: store.clone(), mesh: body.mesh.clone(), mirror: core.mirror.clone() },
             world: self.world.clone(),
         };
         let _ = core.service.cluster.set(members.shared());
         let counts = Counts { mesh: body.mesh.clone(), endpoint: body.endpoint.clone() };
         core.service.metrics.extend(|registry| registry.register_collector(Box::new(counts)));
+        let keys = KeyRing {
+            identity: identity.clone(),
+            live: body.live.clone(),
+            store: store.clone(),
+            mesh: body.mesh.clone(),
+            world: self.world.clone(),
+        };
+        keys.export(body.mesh.exports());
+        let keeper = self.keeper(core, body, &ledger, Arc::new(keys));
         let renewal = self.renewal(body, &identity, desk);
         let standing = Standing {
             identity,
@@ -96,19 +110,32 @@ impl Share<'_> {
             neighbours.child(),
             remember.child(),
             liveness.child(),
+            keeper.child(),
             load::child(body.mesh.clone()),
         ]
     }
 
-    /// The authority, on the node that has its key.
-    fn office(
-        &self,
-        core: &Core,
-        body: &Body,
-        identity: &Arc<Mutex<Identity>>,
-        ledger: &Ledger,
-    ) -> Option<Arc<Office>> {
-        identity.lock().authority()?;
+    /// The quorum and the placements of control actors, where this node leads.
+    fn keeper(&self, core: &Core, body: &Body, ledger: &Ledger, trustees: Arc<dyn Trustees>) -> Keeper {
+        let control = &self.settings.control;
+        Keeper {
+            store: core.registry.store().clone(),
+            mesh: body.mesh.clone(),
+            mirror: core.mirror.clone(),
+            ledger: ledger.clone(),
+            trustees,
+            world: self.world.clone(),
+            terms: quorum::Terms {
+                voters_max: usize::from(control.voters_max),
+                replace_after: control.replace_after,
+            },
+            actors: core.actors.clone(),
+            tenure: Arc::default(),
+        }
+    }
+
+    /// The authority: every node has one, and that of the node that leads answers.
+    fn office(&self, core: &Core, body: &Body, identity: &Arc<Mutex<Identity>>, ledger: &Ledger) -> Arc<Office> {
         let doors = Doors {
             ledger: ledger.clone(),
             mirror: core.mirror.clone(),
@@ -118,18 +145,20 @@ impl Share<'_> {
         };
         let office = Office::new(identity.clone(), body.live.clone(), doors, self.terms());
         body.mesh.exports().serve::<AuthorityCalls>(AuthorityCalls::ACTOR, office.clone());
-        Some(office)
+        office
     }
 
-    /// The node's certificate renews itself: signed here where the authority's key is, else by whoever has it.
+    /// The node's certificate renews itself: signed by the leader's authority, or here where nobody leads and the
+    /// authority's key is at hand.
     fn renewal(&self, body: &Body, identity: &Arc<Mutex<Identity>>, desk: Desk) -> Child {
         let (subject, lifetimes) = (self.place.subject.clone(), lifetimes(self.settings));
-        let signer: Arc<dyn Signer> = if identity.lock().authority().is_some() {
-            let (identity, world) = (identity.clone(), self.world.clone());
-            Arc::new(OwnAuthority { identity, subject: subject.clone(), lifetimes, world })
-        } else {
-            Arc::new(DeskSigner(desk))
+        let own = OwnAuthority {
+            identity: identity.clone(),
+            subject: subject.clone(),
+            lifetimes,
+            world: self.world.clone(),
         };
+        let signer: Arc<dyn Signer> = Arc::new(DeskSigner { desk, own });
         let (live, world) = (body.live.clone(), self.world.clone());
         let renewal = Renewal { identity: identity.clone(), live, subject, lifetimes, signer, world };
         Task::child("identity", move || {

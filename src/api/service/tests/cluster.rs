@@ -29,6 +29,14 @@ impl Cluster for Fake {
         self.done("members".into())
     }
 
+    async fn quorum(&self) -> Result<Value, Status> {
+        self.done("quorum".into())
+    }
+
+    async fn move_actor(&self, actor: &str, node: Option<&str>) -> Result<Value, Status> {
+        self.done(format!("move {actor} to {node:?}"))
+    }
+
     async fn leave(&self, name: &str) -> Result<Value, Status> {
         if name == "ghost" {
             return Err(Status::not_found("", "members", name));
@@ -66,6 +74,9 @@ async fn each_path_asks_the_cluster_for_one_thing() {
     for (method, path, body, expect) in [
         ("GET", "/shoal/v1/members", Value::Null, "members"),
         ("POST", "/shoal/v1/members/node-b/leave", Value::Null, "leave node-b"),
+        ("GET", "/shoal/v1/quorum", Value::Null, "quorum"),
+        ("POST", "/shoal/v1/actors/scheduler/move", json!({ "node": "b" }), "move scheduler to Some(\"b\")"),
+        ("POST", "/shoal/v1/actors/scheduler/move", Value::Null, "move scheduler to None"),
         ("GET", "/shoal/v1/tokens", Value::Null, "tokens"),
         ("POST", "/shoal/v1/tokens", Value::Null, "token 86400s None"),
         ("POST", "/shoal/v1/tokens", json!({}), "token 86400s None"),

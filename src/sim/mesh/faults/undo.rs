@@ -73,7 +73,8 @@ impl Storm {
     }
 
     fn start(&mut self, fleet: &mut Fleet, slot: Slot, moves: bool) -> Result<(), String> {
-        if moves {
+        // Where all had new addresses at once, nobody could find anybody.
+        if moves && fleet.can_find_another(slot) {
             self.moves += 1;
             if let Some(site) = fleet.sites.get_mut(slot).filter(|site| !site.is_up()) {
                 site.at = address(slot, self.moves);
