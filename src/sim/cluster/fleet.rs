@@ -7,6 +7,7 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::history::{Reign, Replica};
+use super::keeper::{NEAR, TERMS};
 use super::life::{Seat, live};
 use super::site::{Office, Process, Site};
 use super::workload::{Shared, Wanted, value_of};
@@ -15,6 +16,7 @@ use crate::mesh::gossip;
 use crate::mesh::handle::{Mesh, MeshParts};
 use crate::mesh::member::Meta;
 use crate::model::{NodeId, Scope};
+use crate::plan::quorum;
 use crate::sim::mesh::fabric::SimFabric;
 use crate::sim::mesh::machine::Machine;
 use crate::sim::mesh::net::{SimNet, Slot};
@@ -183,15 +185,25 @@ impl Fleet {
     pub fn is_whole_of(&self, wanted: &BTreeMap<Slot, Wanted>) -> bool {
         let Some(leader) = self.leader() else { return false };
         let members = leader.members();
+        let stay = wanted.values().filter(|one| !one.leaving).count();
+        let voters = members.iter().filter(|member| member.standing != Standing::Learner).count();
+        let near = |member: &crate::store::Replica| member.lag.is_some_and(|lag| lag < NEAR);
+        let known = |one: &Wanted| members.iter().any(|member| member.raft_id == one.raft_id && near(member));
         members.len() == wanted.len()
-            && wanted.values().all(|wanted| {
-                members.iter().any(|member| {
-                    let votes = member.standing != Standing::Learner;
-                    member.raft_id == wanted.raft_id
-                        && votes == wanted.votes
-                        && member.lag.is_some_and(|lag| lag < super::keeper::NEAR)
-                })
-            })
+            && voters == quorum::wanted(stay, TERMS.voters_max)
+            && wanted.values().all(known)
+    }
+
+    /// Whether somebody tampered with a disk, or it lied.
+    pub fn is_marked(&self, slot: Slot) -> bool {
+        self.sites.get(slot).is_some_and(|site| site.lied || site.tampered)
+    }
+
+    /// Whether the replica on a machine votes, as the leader knows; `None` where nobody leads.
+    pub fn votes(&self, slot: Slot) -> Option<bool> {
+        let raft_id = self.shared.wanted.lock().get(&slot)?.raft_id;
+        let members = self.leader()?.members();
+        members.iter().find(|member| member.raft_id == raft_id).map(|member| member.standing != Standing::Learner)
     }
 
     /// How a replica stands.

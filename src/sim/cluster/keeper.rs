@@ -1,14 +1,26 @@
-//! Keeps the members that are wanted, from whatever node leads: the part of an operator, one careful step at a time.
+//! Keeps the members, from whatever node leads. Who votes is the shipped plan's to say; a replica that is not wanted any
+//! more, or not yet there, is this operator's.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::workload::{Shared, Wanted};
-use crate::store::{Error, Replica, Standing, Store};
+use crate::mesh::handle::Mesh;
+use crate::mesh::member::Life;
+use crate::model::NodeId;
+use crate::plan::quorum::{self, Health, Step as Planned, Terms};
+use crate::sim::mesh::net::Slot;
+use crate::store::{Error, Standing, Store};
+use crate::world::World;
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A learner that lacks fewer entries than this may vote.
+/// A replica that lacks fewer entries than this holds nearly everything.
 pub const NEAR: u64 = 40;
+/// Short, so that a run sees voters replaced.
+pub const TERMS: Terms = Terms { voters_max: 5, replace_after: Duration::from_secs(8) };
 
 /// A step towards the wanted members.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,54 +32,92 @@ enum Step {
     HandOver(u64),
 }
 
-/// Looks after the members whenever `store` leads.
-pub async fn keep(store: Store, shared: Shared, nodes: usize) {
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        if !store.leads() {
-            continue;
-        }
-        let wanted: Vec<(usize, Wanted)> = shared.wanted.lock().iter().map(|(slot, one)| (*slot, *one)).collect();
-        let successor = shared.successor.lock().take();
-        let step = successor.map(Step::HandOver).or_else(|| next(&store.members(), &wanted, nodes));
-        let Some(step) = step else { continue };
-        let done = take(&store, &step).await;
-        shared.trace.note(format!("replica {} as leader: {step:?}: {done:?}", store.raft_id()));
-    }
+/// Whoever keeps the members whenever its store leads.
+pub struct Keeper {
+    /// Its store.
+    pub store: Store,
+    /// Its mesh.
+    pub mesh: Mesh,
+    /// Its clock.
+    pub world: World,
+    /// What all share.
+    pub shared: Shared,
 }
 
-async fn take(store: &Store, step: &Step) -> Result<(), Error> {
-    match step {
-        Step::Add(id, node) => store.add_learner(*id, node).await,
-        Step::Promote(id) => store.promote(*id).await,
-        Step::Demote(id) => store.demote(*id).await,
-        Step::Remove(id) => store.remove(*id).await,
-        Step::HandOver(id) => store.hand_over(*id).await,
-    }
-}
-
-/// What to do next: first who is missing, then who should vote, then who should not, last who is not wanted at all.
-fn next(members: &[Replica], wanted: &[(usize, Wanted)], nodes: usize) -> Option<Step> {
-    let member = |id: u64| members.iter().find(|member| member.raft_id == id);
-    let votes = |id: u64| member(id).is_some_and(|member| member.standing != Standing::Learner);
-    let near = |id: u64| member(id).is_some_and(|member| member.lag.is_some_and(|lag| lag < NEAR));
-    let missing = wanted.iter().find(|(_, one)| member(one.raft_id).is_none());
-    let add = missing.map(|(slot, one)| Step::Add(one.raft_id, format!("n{slot}")));
-    let ready = |(_, one): &&(usize, Wanted)| one.votes && !votes(one.raft_id) && near(one.raft_id);
-    let promote = wanted.iter().find(ready).map(|(_, one)| Step::Promote(one.raft_id));
-    let known = |id: u64| wanted.iter().find(|(_, one)| one.raft_id == id).map(|(_, one)| *one);
-    let surplus = members.iter().find(|member| {
-        votes(member.raft_id) && known(member.raft_id).is_some_and(|one| !one.votes)
-    });
-    let complete = wanted.iter().filter(|(_, one)| one.votes).all(|(_, one)| votes(one.raft_id));
-    let demote = surplus.filter(|_| complete).map(|surplus| match surplus.standing {
-        Standing::Leader => {
-            let heir = wanted.iter().find(|(_, one)| one.votes && near(one.raft_id));
-            Step::HandOver(heir.map_or(0, |(_, one)| one.raft_id))
+impl Keeper {
+    /// Keeps without end.
+    pub async fn keep(self) {
+        let mut since = Instant::now();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if !self.store.leads() {
+                since = Instant::now();
+                continue;
+            }
+            let wanted = self.shared.wanted.lock().clone();
+            let successor = self.shared.successor.lock().take();
+            let step = successor.map(Step::HandOver).or_else(|| self.next(&wanted, since));
+            let Some(step) = step else { continue };
+            let done = self.take(&step).await;
+            self.shared.trace.note(format!("replica {} as leader: {step:?}: {done:?}", self.store.raft_id()));
         }
-        _ => Step::Demote(surplus.raft_id),
-    });
-    let stranger = members.iter().find(|member| known(member.raft_id).is_none());
-    let remove = stranger.filter(|_| wanted.len() == nodes).map(|stranger| Step::Remove(stranger.raft_id));
-    remove.or(add).or(promote).or(demote)
+    }
+
+    async fn take(&self, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::Add(id, node) => self.store.add_learner(*id, node).await,
+            Step::Promote(id) => self.store.promote(*id).await,
+            Step::Demote(id) => self.store.demote(*id).await,
+            Step::Remove(id) => self.store.remove(*id).await,
+            Step::HandOver(id) => self.store.hand_over(*id).await,
+        }
+    }
+
+    /// First who is not wanted, then who is missing, then what the plan says.
+    fn next(&self, wanted: &BTreeMap<Slot, Wanted>, since: Instant) -> Option<Step> {
+        let members = self.store.members();
+        let known = |id: u64| wanted.values().any(|one| one.raft_id == id);
+        if let Some(stranger) = members.iter().find(|member| !known(member.raft_id)) {
+            return Some(Step::Remove(stranger.raft_id));
+        }
+        let there = |id: u64| members.iter().any(|member| member.raft_id == id);
+        if let Some((slot, one)) = wanted.iter().find(|(_, one)| !there(one.raft_id)) {
+            return Some(Step::Add(one.raft_id, format!("n{slot}")));
+        }
+        let replicas: Vec<quorum::Replica> = members.iter().map(|member| self.replica(member, wanted, since)).collect();
+        Some(match quorum::next(&replicas, &TERMS)? {
+            Planned::Entrust(id) | Planned::Promote(id) => Step::Promote(id),
+            Planned::Demote(id) => Step::Demote(id),
+            Planned::HandOver(id) => Step::HandOver(id),
+        })
+    }
+
+    fn replica(
+        &self,
+        member: &crate::store::Replica,
+        wanted: &BTreeMap<Slot, Wanted>,
+        since: Instant,
+    ) -> quorum::Replica {
+        let view = self.mesh.view();
+        let view = view.borrow();
+        let seen = view.members.get(&NodeId(member.node.as_str().into()));
+        let leads = member.raft_id == self.store.raft_id();
+        let health = match seen.map(|seen| (seen.life, seen.since)) {
+            _ if wanted.values().any(|one| one.raft_id == member.raft_id && one.leaving) => Health::Leaving,
+            _ if leads => Health::Well,
+            Some((Life::Alive, _)) => Health::Well,
+            Some((_, from)) => Health::Silent(self.world.clock.now().since(from)),
+            None => Health::Silent(since.elapsed()),
+        };
+        quorum::Replica {
+            id: member.raft_id,
+            node: member.node.clone(),
+            zone: String::new(),
+            votes: member.standing != Standing::Learner,
+            leads,
+            entrusted: true,
+            lag: member.lag.unwrap_or(u64::MAX),
+            health,
+        }
+    }
 }

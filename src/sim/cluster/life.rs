@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _};
 
-use super::keeper;
+use super::keeper::Keeper;
 use super::site::Office;
 use super::witness::Recorder;
 use super::workload::actors::{self, ACTORS};
@@ -92,7 +92,8 @@ fn employ(seat: &Seat, store: &Store) {
     };
     let mut rng = Rng::seed_from_u64(seat.seed ^ 0x7573_6572);
     let mut fork = || Rng::seed_from_u64(rng.random());
-    tokio::spawn(keeper::keep(store.clone(), seat.shared.clone(), seat.nodes));
+    let (mesh, world, shared) = (seat.mesh.clone(), seat.world.clone(), seat.shared.clone());
+    tokio::spawn(Keeper { store: store.clone(), mesh, world, shared }.keep());
     for _ in 0..CLIENTS {
         tokio::spawn(registers::operate_for_ever(user.clone(), fork()));
     }

@@ -33,8 +33,6 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 const TAIL: usize = 40;
 /// How many nodes a cluster has.
 pub const NODES: std::ops::RangeInclusive<usize> = 3..=9;
-/// From so many nodes on there are five voters.
-const FIVE_FROM: usize = 7;
 
 /// What to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,11 +119,10 @@ fn sites(seed: u64, nodes: usize, hand: &Hand, rng: &mut Rng) -> Result<Vec<Site
 
 fn live(fleet: &mut Fleet, storm: &mut Storm, options: Options) -> Result<(), String> {
     let nodes = fleet.sites.len();
-    let voters = if nodes >= FIVE_FROM { 5 } else { 3 };
     *fleet.shared.followed_on.lock() = (0..FOLLOWERS).map(|number| number % nodes).collect();
     for slot in 0..nodes {
         let raft_id = fleet.next_replica();
-        fleet.shared.wanted.lock().insert(slot, Wanted { raft_id, votes: slot < voters });
+        fleet.shared.wanted.lock().insert(slot, Wanted { raft_id, leaving: false });
     }
     for slot in 0..nodes {
         fleet.boot(slot)?;

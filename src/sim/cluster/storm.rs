@@ -41,6 +41,8 @@ enum Later {
     Feed(Slot),
     /// A clock is right again.
     SetClock(Slot),
+    /// A node does not leave after all.
+    Stay(Slot),
     /// A disk is sound from now on.
     Mend(Slot),
     /// A disk that lies loses its power.
@@ -86,6 +88,7 @@ impl Storm {
         if !self.over && at >= self.next {
             self.next = at + Duration::from_millis(self.rng.random_range(200..4_000)) * self.pace;
             self.strikes += 1;
+            self.copy_a_disk(fleet);
             self.strike(fleet);
         }
         Ok(())
@@ -102,6 +105,9 @@ impl Storm {
             fleet.kill(slot);
         }
         let at = fleet.hand.at();
+        if let Some(site) = fleet.sites.get_mut(slot) {
+            site.tampered = tampered;
+        }
         match cause {
             Error::Damaged(what) if tampered => {
                 fleet.shared.trace.note(format!("n{slot} found damage: {what}"));
@@ -138,6 +144,15 @@ impl Storm {
     fn is_sound(&self, fleet: &Fleet, slot: Slot) -> bool {
         let sound = |site: &super::site::Site| !site.lied && !site.tampered && site.faults.sync_lies <= 0.0;
         fleet.sites.get(slot).is_some_and(sound) && fleet.is_whole()
+    }
+
+    /// Now and then somebody copies a disk.
+    fn copy_a_disk(&mut self, fleet: &mut Fleet) {
+        let slot = self.rng.random_range(0..self.nodes);
+        let due = self.rng.random_bool(0.5) && fleet.votes(slot) == Some(false) && !fleet.is_marked(slot);
+        if let Some(site) = fleet.sites.get_mut(slot).filter(|_| due) {
+            site.copy = Some(site.disk.copy());
+        }
     }
 
     fn later(&mut self, at: At, later: Later) {

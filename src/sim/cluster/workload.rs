@@ -34,7 +34,7 @@ pub struct Shared {
     pub history: Arc<Mutex<History>>,
     /// Where everybody says what they do.
     pub trace: Trace,
-    /// Which replicas there should be: machine to number, and whether it should vote.
+    /// Which replicas there should be, by machine.
     pub wanted: Arc<Mutex<BTreeMap<Slot, Wanted>>>,
     /// A hand-over that somebody asked for: the number of who should lead.
     pub successor: Arc<Mutex<Option<u64>>>,
@@ -49,8 +49,8 @@ pub struct Shared {
 pub struct Wanted {
     /// Its number.
     pub raft_id: u64,
-    /// Whether it should vote.
-    pub votes: bool,
+    /// Whether its node is about to leave, so that another should vote.
+    pub leaving: bool,
 }
 
 /// What the users on one node are given.

@@ -35,7 +35,7 @@ impl Storm {
             74..78 => self.set_clock(fleet, victim),
             78..84 => self.spoil(fleet, victim),
             84..90 => self.mark(fleet, victim),
-            90..94 => self.swap_votes(fleet),
+            90..94 => self.leave(fleet, victim),
             _ => self.hand_over(fleet),
         }
     }
@@ -143,31 +143,22 @@ impl Storm {
         self.later(until, Later::SetClock(victim));
     }
 
-    /// A voter and a learner change places, where there is a learner.
-    fn swap_votes(&mut self, fleet: &Fleet) {
+    /// A voter is about to leave for a while, where another can vote instead.
+    fn leave(&mut self, fleet: &Fleet, victim: Slot) {
+        let leaves = self.marked.is_none() && self.nodes > 3 && fleet.is_whole();
         let mut wanted = fleet.shared.wanted.lock();
-        let pick = |votes: bool| wanted.iter().filter(|(_, one)| one.votes == votes).map(|(slot, _)| *slot).collect();
-        let (voters, learners): (Vec<Slot>, Vec<Slot>) = (pick(true), pick(false));
-        let far = self.marked.is_some() || learners.is_empty() || voters.is_empty() || !fleet.is_whole_of(&wanted);
-        if far {
-            return;
+        let others = wanted.values().any(|one| one.leaving);
+        if let Some(one) = wanted.get_mut(&victim).filter(|_| leaves && !others) {
+            one.leaving = true;
+            fleet.shared.trace.note(format!("n{victim} is about to leave"));
+            let until = fleet.hand.at() + self.some(1_000, 10_000);
+            self.later(until, Later::Stay(victim));
         }
-        let out = voters.get(self.rng.random_range(0..voters.len())).copied();
-        let into = learners.get(self.rng.random_range(0..learners.len())).copied();
-        for (slot, votes) in [(out, false), (into, true)] {
-            if let Some(one) = slot.and_then(|slot| wanted.get_mut(&slot)) {
-                one.votes = votes;
-            }
-        }
-        fleet.shared.trace.note(format!("{into:?} is to vote instead of {out:?}"));
     }
 
     fn hand_over(&mut self, fleet: &Fleet) {
-        let wanted = fleet.shared.wanted.lock();
-        let voters: Vec<u64> = wanted.values().filter(|one| one.votes).map(|one| one.raft_id).collect();
-        if let Some(heir) = voters.get(self.rng.random_range(0..voters.len().max(1))) {
-            *fleet.shared.successor.lock() = Some(*heir);
-        }
+        let heirs: Vec<u64> = fleet.shared.wanted.lock().values().map(|one| one.raft_id).collect();
+        *fleet.shared.successor.lock() = heirs.get(self.rng.random_range(0..heirs.len().max(1))).copied();
     }
 }
 

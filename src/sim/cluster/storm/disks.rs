@@ -33,12 +33,10 @@ impl Storm {
 
     /// One disk lies, is damaged, or is replaced by an old copy: only one at a time, in a cluster that is whole.
     pub(super) fn mark(&mut self, fleet: &mut Fleet, victim: Slot) {
-        let votes = fleet.shared.wanted.lock().get(&victim).is_some_and(|one| one.votes);
-        let voters = fleet.shared.wanted.lock().values().filter(|one| one.votes).count();
         let up = fleet.sites.get(victim).is_some_and(Site::is_up);
-        if self.marked.is_some() || !up || !fleet.is_whole() || (votes && voters < 3) {
+        let Some(votes) = fleet.votes(victim).filter(|_| up && self.marked.is_none() && fleet.is_whole()) else {
             return;
-        }
+        };
         self.marked = Some(victim);
         match self.rng.random_range(0..3) {
             0 => self.lie(fleet, victim),

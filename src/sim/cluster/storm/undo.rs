@@ -34,6 +34,11 @@ impl Storm {
                     site.clock.set_offset(0);
                 }
             }
+            Later::Stay(slot) => {
+                if let Some(one) = fleet.shared.wanted.lock().get_mut(&slot) {
+                    one.leaving = false;
+                }
+            }
             Later::Mend(slot) => self.mend(fleet, slot),
             Later::Expose(slot) => {
                 if fleet.sites.get(slot).is_some_and(|site| site.lied && site.is_up()) {
