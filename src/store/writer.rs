@@ -144,6 +144,10 @@ impl Writer {
 
     async fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.recv().await {
+            let waits = self.shared.disk.queue_delay();
+            if !waits.is_zero() {
+                tokio::time::sleep(waits).await;
+            }
             let batch = gather(first, &mut queue);
             let result = self.commit(&batch);
             let took = self.shared.disk.take_delay();

@@ -189,9 +189,7 @@ impl Fleet {
         let voters = members.iter().filter(|member| member.standing != Standing::Learner).count();
         let near = |member: &crate::store::Replica| member.lag.is_some_and(|lag| lag < NEAR);
         let known = |one: &Wanted| members.iter().any(|member| member.raft_id == one.raft_id && near(member));
-        members.len() == wanted.len()
-            && voters == quorum::wanted(stay, TERMS.voters_max)
-            && wanted.values().all(known)
+        members.len() == wanted.len() && voters == quorum::wanted(stay, TERMS.voters_max) && wanted.values().all(known)
     }
 
     /// Whether somebody tampered with a disk, or it lied.

@@ -138,13 +138,23 @@ impl<'a> Search<'a> {
         let mark = Event { operation: END, answer: None, is_answer: false, before: END, after: END };
         let mut events = vec![mark];
         for (at, (_, is_answer, operation)) in order.iter().enumerate() {
-            events.push(Event { operation: *operation, answer: None, is_answer: *is_answer, before: at, after: at + 2 });
+            events.push(Event {
+                operation: *operation,
+                answer: None,
+                is_answer: *is_answer,
+                before: at,
+                after: at + 2,
+            });
         }
         if let Some(last) = events.last_mut() {
             last.after = END;
         }
-        let answers: Vec<(usize, usize)> =
-            events.iter().enumerate().filter(|(_, event)| event.is_answer).map(|(at, one)| (one.operation, at)).collect();
+        let answers: Vec<(usize, usize)> = events
+            .iter()
+            .enumerate()
+            .filter(|(_, event)| event.is_answer)
+            .map(|(at, one)| (one.operation, at))
+            .collect();
         let answers: BTreeMap<usize, usize> = answers.into_iter().collect();
         for event in events.iter_mut().filter(|event| !event.is_answer) {
             event.answer = answers.get(&event.operation).copied();
@@ -217,7 +227,9 @@ impl<'a> Search<'a> {
     }
 
     fn put_back(&mut self, at: usize) {
-        let Some((operation, answer)) = self.events.get(at).map(|event| (event.operation, event.answer)) else { return };
+        let Some((operation, answer)) = self.events.get(at).map(|event| (event.operation, event.answer)) else {
+            return;
+        };
         self.flip(operation);
         answer.into_iter().for_each(|answer| self.link(answer));
         self.link(at);

@@ -158,7 +158,8 @@ fn converge(fleet: &mut Fleet, storm: &mut Storm, until: At) -> Result<(), Strin
         let next = fleet.hand.at() + ASK_EVERY;
         pass(fleet, storm, next)?;
         let nodes = fleet.sites.len();
-        let replicas: Vec<(usize, Replica)> = (0..nodes).filter_map(|slot| Some((slot, fleet.replica(slot)?))).collect();
+        let replicas: Vec<(usize, Replica)> =
+            (0..nodes).filter_map(|slot| Some((slot, fleet.replica(slot)?))).collect();
         let same = replicas.windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if a == b && a.leader.is_some()));
         let agreed = replicas.len() == nodes && same && fleet.is_whole() && delivered(&fleet.shared.history.lock());
         if agreed || next >= until {

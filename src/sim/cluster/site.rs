@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -106,8 +107,8 @@ impl Site {
             life: 0,
             clock,
             papers,
-            disk: SimDisk::new(seed ^ (slot as u64).rotate_left(48)),
-            faults: Faults::default(),
+            disk: usual_disk(seed ^ (slot as u64).rotate_left(48)),
+            faults: usual(),
             lied: false,
             tampered: false,
             copy: None,
@@ -136,10 +137,22 @@ impl Site {
 
     /// An empty disk instead of the one that was there.
     pub fn replace_disk(&mut self, seed: u64) {
-        self.disk = SimDisk::new(seed);
-        self.faults = Faults::default();
+        self.disk = usual_disk(seed);
+        self.faults = usual();
         (self.lied, self.tampered, self.copy) = (false, false, None);
     }
+}
+
+/// A sound disk: not at once.
+pub fn usual() -> Faults {
+    let takes = (Duration::from_micros(100), Duration::from_millis(4));
+    Faults { sync_takes: takes, queue_takes: takes, ..Faults::default() }
+}
+
+fn usual_disk(seed: u64) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    disk.set_faults(usual());
+    disk
 }
 
 impl Process {

@@ -9,8 +9,10 @@ use Effect::{Differs, Read, Swap, Write};
 
 fn history(operations: &[(u64, u64, Effect)]) -> Vec<Operation> {
     let at = Duration::from_millis;
-    let one = |(from, to, effect): &(u64, u64, Effect)| {
-        Operation { from: at(*from), to: (*to > 0).then(|| at(*to)), effect: *effect }
+    let one = |(from, to, effect): &(u64, u64, Effect)| Operation {
+        from: at(*from),
+        to: (*to > 0).then(|| at(*to)),
+        effect: *effect,
     };
     operations.iter().map(one).collect()
 }

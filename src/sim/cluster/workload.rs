@@ -141,7 +141,9 @@ impl User {
         match self.store.commit(Txn { ops, fence, cause: 0 }).await {
             Ok(outcome) => Answer::Done(outcome.revision.0),
             Err(Error::Conflict { .. }) => Answer::Conflict,
-            Err(Error::Busy | Error::Invalid | Error::DiskFull | Error::Fenced | Error::NotLeader { .. }) => Answer::Not,
+            Err(Error::Busy | Error::Invalid | Error::DiskFull | Error::Fenced | Error::NotLeader { .. }) => {
+                Answer::Not
+            }
             Err(_) => Answer::Unknown,
         }
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rand::{RngCore, SeedableRng};
+use rand::{Rng as _, RngCore, SeedableRng};
 
 use self::platter::{Inode, NameChange, Pending, Platter, apply, write};
 use super::{Disk, DiskFile};
@@ -32,13 +32,16 @@ pub struct Faults {
     pub sync_lies: f64,
     /// Least and greatest time that a sync takes.
     pub sync_takes: (Duration, Duration),
+    /// Least and greatest time that what is written waits before the disk begins with it.
+    pub queue_takes: (Duration, Duration),
     /// Bytes that fit; more is [`io::ErrorKind::StorageFull`].
     pub capacity: u64,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { sync_fails: 0.0, sync_lies: 0.0, sync_takes: (Duration::ZERO, Duration::ZERO), capacity: u64::MAX }
+        let none = (Duration::ZERO, Duration::ZERO);
+        Self { sync_fails: 0.0, sync_lies: 0.0, sync_takes: none, queue_takes: none, capacity: u64::MAX }
     }
 }
 
@@ -251,6 +254,12 @@ impl Disk for Boot {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(Lock { platter: self.platter.clone(), generation: self.generation, path: path.to_owned() }))
+    }
+
+    fn queue_delay(&self) -> Duration {
+        let mut platter = self.platter.lock();
+        let (least, most) = platter.faults.queue_takes;
+        if most.is_zero() { most } else { platter.rng.random_range(least..=most.max(least)) }
     }
 
     fn take_delay(&self) -> Duration {

@@ -7,7 +7,7 @@ use rand::Rng as _;
 
 use super::{Later, Storm};
 use crate::sim::cluster::fleet::Fleet;
-use crate::sim::cluster::site::Site;
+use crate::sim::cluster::site::{Site, usual};
 use crate::sim::mesh::net::Slot;
 use crate::world::disk::sim::Faults;
 
@@ -17,13 +17,17 @@ const DIRS: [&str; 2] = ["/data/store/log", "/data/store/state"];
 impl Storm {
     /// A disk is slow, fails syncs, or is full, for a while. Nothing is lost by that.
     pub(super) fn spoil(&mut self, fleet: &mut Fleet, victim: Slot) {
-        let Some(site) = fleet.sites.get_mut(victim).filter(|site| site.faults == Faults::default()) else { return };
+        let Some(site) = fleet.sites.get_mut(victim).filter(|site| site.faults == usual()) else { return };
         let slowest = Duration::from_millis(self.rng.random_range(5..400));
-        let slow = Faults { sync_takes: (Duration::from_millis(1), slowest), ..Faults::default() };
+        let slow = Faults {
+            sync_takes: (Duration::from_millis(1), slowest),
+            queue_takes: (Duration::ZERO, slowest),
+            ..usual()
+        };
         let faults = match self.rng.random_range(0..3) {
             0 => slow,
             1 => Faults { sync_fails: 0.01, ..slow },
-            _ => Faults { capacity: site.disk.used() + self.rng.random_range(0..40_000), ..Faults::default() },
+            _ => Faults { capacity: site.disk.used() + self.rng.random_range(0..40_000), ..usual() },
         };
         fleet.shared.trace.note(format!("the disk of n{victim}: {faults:?}"));
         site.set_faults(faults);
@@ -47,7 +51,7 @@ impl Storm {
 
     fn lie(&mut self, fleet: &mut Fleet, victim: Slot) {
         let Some(site) = fleet.sites.get_mut(victim) else { return };
-        site.set_faults(Faults { sync_lies: self.rng.random_range(0.1..1.0), ..Faults::default() });
+        site.set_faults(Faults { sync_lies: self.rng.random_range(0.1..1.0), ..usual() });
         fleet.shared.trace.note(format!("the disk of n{victim} lies"));
         let until = fleet.hand.at() + self.some(500, 10_000);
         self.later(until, Later::Expose(victim));

@@ -6,10 +6,9 @@ use rand::Rng as _;
 
 use super::{Later, Storm};
 use crate::sim::cluster::fleet::Fleet;
-use crate::sim::cluster::site::Site;
+use crate::sim::cluster::site::{Site, usual};
 use crate::sim::mesh::net::Slot;
 use crate::sim::mesh::net::weather::Weather;
-use crate::world::disk::sim::Faults;
 
 impl Storm {
     pub(super) fn undo(&mut self, fleet: &mut Fleet, later: Later) -> Result<(), String> {
@@ -70,10 +69,10 @@ impl Storm {
 
     /// The disk is sound from now on. One that lied still lacks what it lost; only its end shows that.
     fn mend(&mut self, fleet: &mut Fleet, slot: Slot) {
-        if let Some(site) = fleet.sites.get_mut(slot).filter(|site| site.faults != Faults::default()) {
+        if let Some(site) = fleet.sites.get_mut(slot).filter(|site| site.faults != usual()) {
             let lies = site.faults.sync_lies > 0.0;
             if !lies || self.over {
-                site.set_faults(Faults::default());
+                site.set_faults(usual());
                 fleet.shared.trace.note(format!("the disk of n{slot} is sound"));
             }
         }

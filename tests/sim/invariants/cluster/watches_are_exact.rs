@@ -13,9 +13,11 @@ pub const INVARIANT: Invariant = Invariant {
 
 fn check(history: &History) -> Result<(), String> {
     let changes = changes(history);
-    history.followers.iter().enumerate().try_for_each(|(number, followed)| {
-        exact(followed, &changes).map_err(|odd| format!("watch {number}: {odd}"))
-    })
+    history
+        .followers
+        .iter()
+        .enumerate()
+        .try_for_each(|(number, followed)| exact(followed, &changes).map_err(|odd| format!("watch {number}: {odd}")))
 }
 
 /// Every change that the log made: revision, key, and whether the key exists after it.
@@ -24,7 +26,13 @@ fn changes(history: &History) -> Vec<(u64, &str, bool)> {
     let mut changes = Vec::new();
     for (revision, put) in history.puts() {
         let key = put.key.as_str();
-        let changed = if put.value.is_some() { there.insert(key) || true } else { there.remove(key) };
+        let changed = match put.value {
+            Some(_) => {
+                there.insert(key);
+                true
+            }
+            None => there.remove(key),
+        };
         if changed {
             changes.push((revision, key, put.value.is_some()));
         }
@@ -41,7 +49,9 @@ fn exact(followed: &Followed, changes: &[(u64, &str, bool)]) -> Result<(), Strin
             match (seen.next(), due.next()) {
                 (None, None) => break,
                 (saw, should) if saw == should => {}
-                (saw, should) => return Err(format!("after the list at {from} it saw {saw:?} where {should:?} was due")),
+                (saw, should) => {
+                    return Err(format!("after the list at {from} it saw {saw:?} where {should:?} was due"));
+                }
             }
         }
     }
