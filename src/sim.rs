@@ -1,14 +1,15 @@
 //! The whole cluster in one deterministic thread: a seed decides workload and faults, then faults stop and all converges.
 //!
-//! Rooms: `run` lives, crashes and judgement; `life` one life of the node; `cluster` the machine that outlives it;
+//! Rooms: `run` lives, crashes and judgement; `life` one life of the node; `home` the machine that outlives it;
 //! `clock` its time; `client`, `workload`, `watcher` the users; `history` what happened, as data; `judge` how things
-//! stand at the end; `trace` every step; `mesh` a scenario of its own: many nodes' meshes on a simulated network; `mutants` planted faults; `invariants` (in `tests/sim`, one file each).
+//! stand at the end; `trace` every step; `mesh` a scenario of its own: many nodes' meshes on a simulated network; `cluster` another: their replicated stores; `mutants` planted faults; `invariants` (in `tests/sim`, one file each).
 
 pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod gossip;
 pub mod history;
+pub mod home;
 #[path = "../tests/sim/invariants/all.rs"]
 pub mod invariants;
 pub mod judge;

@@ -16,6 +16,8 @@
 //! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
 //! leader, `rounds` one question for many readers, `contacts` whom the leader has answered lately, `pulse` elections and
 //! news that got lost.
+//! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
+//! leader, `rounds` one question for many readers, `pulse` elections and news that got lost. `witness` lets the simulator look on.
 
 mod answer;
 pub mod backup;
@@ -45,6 +47,7 @@ pub mod table;
 mod tests;
 pub mod txn;
 pub mod watch;
+pub mod witness;
 mod writer;
 
 pub use contact::{Freshness, LOST_AFTER, Lost};

@@ -356,6 +356,8 @@ pub enum Scenario {
     Node,
     /// Many nodes' meshes on a bad network
     Mesh,
+    /// Many nodes with replicated stores, which are cut off, lose their power and their disks
+    Cluster,
     /// Membership alone: many small clusters' worth of faults in a second
     Gossip,
 }
@@ -369,7 +371,7 @@ pub struct SimFlags {
     /// What is simulated
     #[arg(long, value_enum, default_value_t = Scenario::Node)]
     pub scenario: Scenario,
-    /// How many nodes the mesh has, 3 to 9 [default: the seed decides]
+    /// How many nodes the mesh or cluster has, 3 to 9 [default: the seed decides]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(3..=9))]
     pub nodes: Option<u64>,
     /// Virtual minutes with faults, before the cluster must converge

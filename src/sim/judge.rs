@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::client::Client;
-use super::cluster::Cluster;
+use super::home::Home;
 use super::history::{End, Replicas};
 
 /// Resources that are listed, with their paths.
@@ -21,7 +21,7 @@ const LISTED: &[(&str, &str)] = &[
 ];
 
 /// Reads everything.
-pub async fn end(client: &Client, cluster: &Cluster) -> Result<End, String> {
+pub async fn end(client: &Client, cluster: &Home) -> Result<End, String> {
     let mut all = Vec::new();
     for (resource, path) in LISTED {
         let answer = client.get(path).await;

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
-use super::cluster::{Cluster, Started};
+use super::home::{Home, Started};
 use super::history::History;
 use super::trace::Trace;
 use super::watcher;
@@ -33,7 +33,7 @@ pub enum End {
 }
 
 /// Lives until `end` on a fresh single-threaded runtime in virtual time, and leaves nothing running.
-pub fn live(cluster: &Cluster, history: &Arc<Mutex<History>>, trace: &Trace, nth: u64, end: End) -> Result<(), String> {
+pub fn live(cluster: &Home, history: &Arc<Mutex<History>>, trace: &Trace, nth: u64, end: End) -> Result<(), String> {
     let runtime =
         builder(cluster.seed ^ nth.wrapping_mul(0x9e37_79b9_7f4a_7c15)).build().map_err(|error| error.to_string())?;
     let result = runtime.block_on(async {
@@ -58,7 +58,7 @@ pub fn builder(seed: u64) -> tokio::runtime::Builder {
 }
 
 async fn lead(
-    cluster: &Cluster,
+    cluster: &Home,
     history: &Arc<Mutex<History>>,
     trace: &Trace,
     nth: u64,
@@ -127,7 +127,7 @@ fn busy(user: &User, rng: &mut Rng) -> tokio::task::JoinSet<()> {
 
 /// Waits until nothing changes any more, and writes down how things stand.
 async fn converge(
-    cluster: &Cluster,
+    cluster: &Home,
     user: &User,
     started: &Started,
     _watchers: &tokio::task::JoinSet<()>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::cluster::Cluster;
+use super::home::Home;
 use super::history::{Followed, History};
 use super::invariants;
 use super::life::{End, WATCHED, live};
@@ -54,7 +54,7 @@ pub struct Breach {
 
 /// Runs, and gives the trace beside the outcome.
 pub fn run(options: Options) -> (Result<Summary, Breach>, String) {
-    let cluster = Cluster::new(options.seed);
+    let cluster = Home::new(options.seed);
     let trace = Trace::new(cluster.clock.clone());
     let history = Arc::new(Mutex::new(History::default()));
     for (resource, _) in WATCHED {
@@ -75,7 +75,7 @@ pub fn run(options: Options) -> (Result<Summary, Breach>, String) {
     (outcome, trace.text())
 }
 
-fn lives(cluster: &Cluster, options: Options, history: &Arc<Mutex<History>>, trace: &Trace) -> Result<u64, String> {
+fn lives(cluster: &Home, options: Options, history: &Arc<Mutex<History>>, trace: &Trace) -> Result<u64, String> {
     let mut rng = Rng::seed_from_u64(options.seed ^ 0x5ea1_5ea1);
     let mut left = Duration::from_secs(options.minutes * 60);
     let mut nth = 0;
@@ -103,7 +103,7 @@ fn faults(rng: &mut Rng) -> Faults {
 }
 
 /// One in three is `kill -9` of the process, one loses power, one takes the containers along (a reboot).
-fn crash(cluster: &Cluster, rng: &mut Rng, trace: &Trace) {
+fn crash(cluster: &Home, rng: &mut Rng, trace: &Trace) {
     match rng.random_range(0..3) {
         0 => {
             trace.note("kill -9");

@@ -5,6 +5,7 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::time::{Instant, timeout};
 
 use super::Store;
+use super::mutant::mutant;
 use super::raft::peers::{PeerAnswer, PeerRequest};
 use super::raft::transfer::{Chunk, Taken};
 use super::raft::{LEASE, LogId, Standing, Types};
@@ -36,7 +37,10 @@ impl Store {
                 PeerAnswer::Removed(removal)
             }
             PeerRequest::Append { request, .. } => self.append(from, request).await,
-            PeerRequest::Vote { request, .. } => {
+            PeerRequest::Vote { mut request, .. } => {
+                if mutant("vote-for-any-log") {
+                    request.last_log_id = request.last_log_id.max(self.inner.log.last());
+                }
                 self.inner.consensus.raft().vote(request).await.map_or(PeerAnswer::Failed, PeerAnswer::Vote)
             }
             PeerRequest::Canvass { last, asker } => {
@@ -68,7 +72,12 @@ impl Store {
         }
     }
 
-    async fn append(&self, from: &str, request: AppendEntriesRequest<Types>) -> PeerAnswer {
+    async fn append(&self, from: &str, mut request: AppendEntriesRequest<Types>) -> PeerAnswer {
+        if mutant("match-by-index") {
+            let own = self.inner.log.last();
+            let same = |before: &LogId| own.is_some_and(|own| own.index == before.index);
+            request.prev_log_id = request.prev_log_id.map(|before| own.filter(|_| same(&before)).unwrap_or(before));
+        }
         let leader = request.vote.leader_id.node_id;
         let last = request.entries.last().map(|entry| entry.log_id.index);
         let heard = || self.inner.forward.heard.note(leader, from, Instant::now());
@@ -79,6 +88,7 @@ impl Store {
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
             heard();
         }
+        let last = last.filter(|_| !mutant("acknowledge-before-durable"));
         if let (AppendEntriesResponse::Success, Some(last)) = (&answer, last) {
             match timeout(self.inner.forward.patience, self.inner.log.durable(last)).await {
                 Ok(Ok(())) => heard(),
@@ -92,7 +102,7 @@ impl Store {
     fn would_vote(&self, last: Option<LogId>) -> bool {
         let now = Instant::now();
         let quiet = self.inner.forward.heard.at().is_none_or(|at| now.duration_since(at) >= LEASE);
-        !self.leads() && quiet && last >= self.inner.log.last()
+        !self.leads() && quiet && (last >= self.inner.log.last() || mutant("vote-for-any-log"))
     }
 
     async fn stand(&self, from: &str) -> PeerAnswer {

@@ -144,7 +144,6 @@ impl Store {
         self.inner.log.probe_room().await;
         let adds = txn.ops.iter().any(|op| matches!(op.action, Action::Put { .. }));
         let fits = space.room > size as u64 + DELETE_ROOM;
-        eprintln!("DBG {space:?} {size} {adds} {fits}");
         if adds || !fits { Err(Error::DiskFull) } else { Ok(()) }
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::contact::Contact;
 use super::contacts::Contacts;
 use super::forward::{At, Forward};
+use super::mutant::mutant;
 use super::mvcc::Mvcc;
 use super::once::Tickets;
 use super::raft::log_store::LogStore;
@@ -99,6 +100,9 @@ impl Store {
             return Ok(self.revision());
         }
         self.refuse_lost()?;
+        if mutant("read-without-index") {
+            return Ok(self.revision());
+        }
         let wanted = self.inner.reads.join(async || self.read_index().await).await?;
         if timeout(REMIND_AFTER, self.applied(wanted)).await.is_err() {
             self.inner.forward.read_index(&mut self.inner.forward.search(), true).await?;
@@ -119,6 +123,9 @@ impl Store {
         loop {
             if let Some(revision) = self.inner.forward.read_index(&mut search, false).await? {
                 return Ok(revision);
+            }
+            if mutant("lead-without-asking") {
+                return Ok(self.revision());
             }
             if let Some(Ok(())) = search.here(self.inner.consensus.read_index()).await {
                 return Ok(self.revision());
@@ -199,6 +206,11 @@ impl Store {
     pub fn watch(&self, scope: Scope, from: Revision) -> Result<Watch, Error> {
         let applied = self.inner.applied.subscribe();
         self.inner.state.read().check_retained(from)?;
+        let from = match from {
+            Revision(at) if mutant("watch-repeats-on-resume") => Revision(at.saturating_sub(1)),
+            Revision(at) if mutant("watch-skips-on-resume") => Revision(at + 1).min(self.revision()),
+            from => from,
+        };
         Ok(Watch::new(scope, from, self.inner.state.clone(), applied, self.inner.failed.subscribe()))
     }
 

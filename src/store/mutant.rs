@@ -13,9 +13,25 @@ pub const MUTANTS: [(&str, &str); 9] = [
     ("ignore-fence", "a stale epoch is not refused"),
 ];
 
-/// Faults that show only where a write is asked for more than once, which needs another node.
-pub const ONCE_MUTANTS: [(&str, &str); 1] =
-    [("apply-repeats", "a transaction whose answer was lost is applied again when it is asked for again")];
+/// Every fault that can be planted between replicas, with what it breaks.
+pub const CLUSTER_MUTANTS: &[(&str, &str)] = &[
+    ("vote-for-any-log", "a voter grants its vote to a candidate whose log lacks what is committed"),
+    ("forget-vote", "a voter forgets on its restart for whom it voted and whom it followed"),
+    ("vote-before-durable", "a vote is given before the disk holds it"),
+    ("lead-by-old-right", "a leader that starts again leads on without a new term"),
+    ("acknowledge-before-durable", "a follower acknowledges entries before its disk holds them"),
+    ("tell-before-durable", "a leader calls an entry committed before its own disk holds it"),
+    ("count-the-unreachable", "a replica that did not answer is counted as one that holds the entry: a minority commits"),
+    ("match-by-index", "a follower takes entries that follow another one of the same number"),
+    ("apply-out-of-order", "entries that are committed together are applied in another order"),
+    ("read-without-index", "a linearizable read asks nobody"),
+    ("lead-without-asking", "a leader answers the read index without asking whether it still leads"),
+    ("apply-repeats", "a transaction whose answer was lost is applied again when it is asked for again"),
+    ("watch-repeats-on-resume", "a watch that is resumed begins with the change seen last"),
+    ("watch-skips-on-resume", "a watch that is resumed misses the next revision"),
+    ("lose-fences-in-snapshot", "epochs of control actors are missing in a snapshot"),
+    ("lose-members-in-snapshot", "members are missing in a snapshot"),
+];
 
 #[cfg(feature = "mutants")]
 static CHOSEN: std::sync::LazyLock<parking_lot::RwLock<Option<String>>> =

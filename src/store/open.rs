@@ -22,6 +22,7 @@ use super::raft::transfer::Receiver;
 use super::raft::{Consensus, FIRST_VOTER};
 use super::rounds::Rounds;
 use super::table::{ImageTable, Table};
+use super::witness::Witnessed;
 use super::writer::{self, Shared};
 use super::{Error, Store, disk_error, keeper, pulse};
 use crate::world::World;
@@ -69,6 +70,8 @@ pub struct StoreOptions {
     pub history_bytes: u64,
     /// History for watches and old reads is kept about this long.
     pub history_age: Duration,
+    /// Who is told of every entry that is applied: nobody but in the simulator.
+    pub witness: Witnessed,
 }
 
 impl StoreOptions {
@@ -85,6 +88,7 @@ impl StoreOptions {
             snapshot_bytes: 64 * 1024 * 1024,
             history_bytes: 64 * 1024 * 1024,
             history_age: Duration::from_mins(5),
+            witness: Witnessed::default(),
         }
     }
 }
@@ -128,6 +132,7 @@ impl Store {
         let log = LogStore::new(shared.clone(), jobs, options.raft_id)
             .map_err(|_| Error::Damaged(format!("{}: the log does not decode", options.dir.display())))?;
         let machine = Machine::load(table, shared.clone(), log.clone(), options.driver, options.raft_id)?;
+        let machine = machine.witnessed_by(options.witness.clone());
         let failed = Arc::new(watch::Sender::default());
         let wire = Wire::new(peers, log.clone(), failed.clone());
         let (id, found) = ((options.raft_id, options.node.as_str()), options.role == Role::Found);

@@ -147,6 +147,10 @@ impl Writer {
 
     async fn run(&mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.recv().await {
+            let waits = self.shared.disk.queue_delay();
+            if !waits.is_zero() {
+                tokio::time::sleep(waits).await;
+            }
             let batch = gather(first, &mut queue);
             self.shared.recent.lock().begin(tokio::time::Instant::now());
             let result = self.commit(&batch);

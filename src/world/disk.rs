@@ -44,6 +44,11 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] where another holder lives.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    /// How long what is written next waits before the disk begins with it; the simulator's driver sleeps it first, so that a
+    /// power cut meanwhile loses all of it.
+    fn queue_delay(&self) -> Duration {
+        Duration::ZERO
+    }
     /// How long the work since the last call would have taken; the simulator's driver sleeps it, a real disk says zero.
     fn take_delay(&self) -> Duration {
         Duration::ZERO

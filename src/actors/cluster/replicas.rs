@@ -97,6 +97,11 @@ impl<P: Protocol<Request = PeerRequest, Answer = PeerAnswer>> Handler<P> for Rep
     }
 }
 
+/// Lets go of this node's replica, which the exports hold.
+pub fn withdraw(exports: &Exports) {
+    [Urgent::ACTOR, Forwarded::ACTOR, Snapshots::ACTOR].into_iter().for_each(|actor| exports.withdraw(actor));
+}
+
 /// Lets other nodes reach this node's replica.
 pub fn export(exports: &Exports, store: &Store) {
     exports.serve::<Urgent>(Urgent::ACTOR, Arc::new(Replica(store.clone())));

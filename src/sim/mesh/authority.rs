@@ -14,6 +14,8 @@ use crate::world::clock::Clock;
 
 /// How long a node's certificate lives: short, so that a run sees many renewals.
 pub const LEAF_LIFETIME: Duration = Duration::from_mins(2);
+/// How long a certificate lives that nobody renews.
+const LASTING: Duration = Duration::from_hours(300 * 24);
 /// A revocation refuses certificates made until so long after it: nobody's clock is further ahead.
 const REVOKES_AHEAD: Duration = Duration::from_hours(24);
 /// Turns that a handshake takes at most.
@@ -44,9 +46,24 @@ impl Authorities {
 
     /// What a node of a cluster shows and believes, judged by its own clock.
     pub fn papers(&self, node: &NodeId, cluster: u32, now: Timestamp, clock: Arc<dyn Clock>) -> Result<Papers, String> {
+        self.papers_of(cluster, node, &self.issue(node, cluster, now)?, clock)
+    }
+
+    /// The same with a certificate that outlives any run.
+    pub fn lasting_papers(&self, node: &NodeId, clock: Arc<dyn Clock>) -> Result<Papers, String> {
+        let credential = self.of(0)?.issue_node(&subject(node), LASTING, ORIGIN).map_err(told)?;
+        self.papers_of(0, node, &credential, clock)
+    }
+
+    fn papers_of(
+        &self,
+        cluster: u32,
+        node: &NodeId,
+        credential: &Credential,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Papers, String> {
         let bundle = Bundle::from_pem(self.of(cluster)?.certificate_pem()).map_err(told)?;
-        let credential = self.issue(node, cluster, now)?;
-        let live = LiveIdentity::of(node, &credential, bundle, Revocations::default(), clock).map_err(told)?;
+        let live = LiveIdentity::of(node, credential, bundle, Revocations::default(), clock).map_err(told)?;
         Ok(Papers { cluster, live })
     }
 }

@@ -81,7 +81,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sim::life::builder;
     use crate::sim::mesh::time::Hand;
 
     fn ticking() -> (Machine, Arc<NodeClock>, Arc<AtomicU32>) {

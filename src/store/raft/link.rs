@@ -19,6 +19,7 @@ use super::log_store::LogStore;
 use super::peers::{Appended, PeerAnswer, PeerRequest, Peers};
 use super::{APPEND_WITHIN, LogId, Peer, Types, transfer};
 use crate::store::Error;
+use crate::store::mutant::mutant;
 
 /// First wait before a replica that could not be reached is tried again; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -112,13 +113,18 @@ impl Link {
     /// openraft counts an entry of its own before it is durable (see [`super`]), so what it calls committed may be lost by
     /// a power cut here. Nobody is told before it cannot be. Entries that are not committed go out at once.
     async fn append(&self, request: AppendEntriesRequest<Types>) -> io::Result<Appended> {
-        if let Some(committed) = request.leader_commit {
+        if let Some(committed) = request.leader_commit
+            && !mutant("tell-before-durable")
+        {
             self.wire.log.durable(committed.index).await?;
         }
         let term = request.vote.leader_id.term;
         let (before, last) = (request.prev_log_id, request.entries.last().map(|entry| entry.log_id));
-        let answer =
-            self.call(PeerRequest::Append { to: self.id, request, recovery: self.wire.log.recovery() }).await?;
+        let message = PeerRequest::Append { to: self.id, request, recovery: self.wire.log.recovery() };
+        let answer = match self.call(message).await {
+            Err(_) if mutant("count-the-unreachable") && last.is_some() => PeerAnswer::Append(Appended::Success),
+            called => called?,
+        };
         let PeerAnswer::Append(answer) = answer else { return Err(unexpected(&answer)) };
         match (&answer, before) {
             (Appended::Success, _) => {

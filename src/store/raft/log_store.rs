@@ -17,6 +17,7 @@ use super::{LogId, Peer, StorageError, Types};
 use crate::store::Error;
 use crate::store::log::frame::{Kind, Place, Record};
 use crate::store::log::{self};
+use crate::store::mutant::{self, mutant};
 use crate::store::writer::{Ack, Job, Shared};
 
 type Entry = openraft::Entry<Types>;
@@ -58,11 +59,11 @@ impl LogStore {
         let index = shared.index.lock();
         let purged = index.purged.as_ref().map(|(_, payload)| decode(payload)).transpose()?;
         let vote = index.vote.as_ref().map(decode).transpose()?;
-        let vote = vote.map(|vote: Vote<u64>| reopened(vote, own));
+        let vote = vote.map(|vote: Vote<u64>| reopened(vote, own)).filter(|_| !mutant("forget-vote"));
         let last = index.last().map(log_id).or(purged);
         let committed = index.slot(index.committed).map(|slot| log_id(slot.place));
         drop(index);
-        crate::store::mutant::starts_after(last.map_or(0, |last| last.index));
+        mutant::starts_after(last.map_or(0, |last| last.index));
         let memory = Memory { last, purged, vote, committed, ..Memory::default() };
         Ok(Self { shared, jobs, memory: Arc::new(Mutex::new(memory)), recovery: Arc::default() })
     }
@@ -239,6 +240,9 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<(), StorageError> {
         let write = async {
             let record = Record { kind: Kind::Vote, place: Place::default(), payload: encode(vote)? };
+            if mutant("vote-before-durable") {
+                return self.submit(vec![record], None).await;
+            }
             self.submit_and_wait(record).await
         };
         write.await.map_err(|error| StorageIOError::write_vote(&error))?;
@@ -335,6 +339,9 @@ fn fitting(sizes: impl Iterator<Item = (u64, usize)>, from: u64, to: u64) -> u64
 /// under the same term, so it does not lead again by its old right but asks for a new term.
 fn reopened(vote: Vote<u64>, own: u64) -> Vote<u64> {
     let mut vote = vote;
+    if mutant("lead-by-old-right") {
+        return vote;
+    }
     vote.committed &= vote.leader_id.node_id != own;
     vote
 }

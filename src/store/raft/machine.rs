@@ -16,6 +16,7 @@ use crate::model::Revision;
 use crate::store::mutant::mutant;
 use crate::store::mvcc::{Image, Mvcc};
 use crate::store::table::Table;
+use crate::store::witness::{self, Content, Witnessed};
 use crate::store::writer::Shared;
 use crate::store::{Driver, Error};
 
@@ -47,6 +48,7 @@ pub struct Machine {
     driver: Driver,
     /// Persisted, and not yet taken over by raft.
     prepared: Arc<Mutex<Option<Snapshot<Types>>>>,
+    witness: Witnessed,
 }
 
 impl Machine {
@@ -75,7 +77,13 @@ impl Machine {
             log,
             driver,
             prepared: Arc::default(),
+            witness: Witnessed::default(),
         })
+    }
+
+    /// Tells `witness` of every entry from now on.
+    pub fn witnessed_by(self, witness: Witnessed) -> Self {
+        Self { witness, ..self }
     }
 
     /// The memory that readers see.
@@ -102,10 +110,26 @@ impl Machine {
         self.log.durable(index).await
     }
 
+    fn apply_one(&self, state: &mut Mvcc, applied: &mut Applied, entry: &Entry) -> Reply {
+        let reply = apply_one(state, applied, entry);
+        if let Some(witness) = &self.witness.0 {
+            let (term, leader) = (entry.log_id.leader_id.term, entry.log_id.leader_id.node_id);
+            let (index, done) = (entry.log_id.index, reply.is_ok());
+            witness.applied(witness::Applied { term, leader, index, content: content(&entry.payload), done });
+        }
+        reply
+    }
+
     fn image(&self) -> Result<(Image, Applied), Error> {
         let state = self.state.read();
-        let applied = self.applied.lock().clone();
+        let mut applied = self.applied.lock().clone();
         let mut image = state.image();
+        if mutant("lose-fences-in-snapshot") {
+            image.fences.clear();
+        }
+        if mutant("lose-members-in-snapshot") {
+            applied.membership = Membership::default();
+        }
         image.consensus = rmp_serde::to_vec(&applied).map_err(|_| Error::Unavailable)?;
         Ok((image, applied))
     }
@@ -180,6 +204,16 @@ fn check_log_reaches(applied: &Applied, shared: &Shared, own: u64) -> Result<(),
     Ok(())
 }
 
+/// What an entry asks, for a witness.
+fn content(payload: &EntryPayload<Types>) -> Content<'_> {
+    match payload {
+        EntryPayload::Normal(Command::Txn(txn) | Command::Once(_, txn)) => Content::Txn(txn),
+        EntryPayload::Normal(Command::Compact(at)) => Content::Compact(*at),
+        EntryPayload::Membership(_) => Content::Members,
+        EntryPayload::Blank => Content::Blank,
+    }
+}
+
 /// Applies one entry; its index is the revision.
 fn apply_one(state: &mut Mvcc, applied: &mut Applied, entry: &Entry) -> Reply {
     let revision = revision_of(&entry.log_id);
@@ -210,13 +244,16 @@ impl RaftStateMachine<Types> for Machine {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
-        let entries: Vec<Entry> = entries.into_iter().collect();
+        let mut entries: Vec<Entry> = entries.into_iter().collect();
         let Some(last) = entries.last().map(|entry| entry.log_id) else { return Ok(Vec::new()) };
         self.wait_durable(last.index).await.map_err(|error| StorageIOError::apply(last, &error))?;
+        if mutant("apply-out-of-order") {
+            entries.rotate_right(1);
+        }
         let replies = {
             let mut state = self.state.write();
             let mut applied = self.applied.lock();
-            entries.iter().map(|entry| apply_one(&mut state, &mut applied, entry)).collect()
+            entries.iter().map(|entry| self.apply_one(&mut state, &mut applied, entry)).collect()
         };
         self.revision.send_replace(revision_of(&last));
         Ok(replies)
@@ -242,6 +279,9 @@ impl RaftStateMachine<Types> for Machine {
             let mut state = self.state.write();
             *self.applied.lock() = applied;
             *state = new;
+        }
+        if let Some(witness) = &self.witness.0 {
+            witness.installed(revision.0);
         }
         self.revision.send_replace(revision);
         Ok(())

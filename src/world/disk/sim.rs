@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rand::{RngCore, SeedableRng};
+use rand::{Rng as _, RngCore, SeedableRng};
 
 use self::platter::{Inode, NameChange, Pending, Platter, apply, write};
 use super::{Disk, DiskFile};
@@ -32,13 +32,16 @@ pub struct Faults {
     pub sync_lies: f64,
     /// Least and greatest time that a sync takes.
     pub sync_takes: (Duration, Duration),
+    /// Least and greatest time that what is written waits before the disk begins with it.
+    pub queue_takes: (Duration, Duration),
     /// Bytes that fit; more is [`io::ErrorKind::StorageFull`].
     pub capacity: u64,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { sync_fails: 0.0, sync_lies: 0.0, sync_takes: (Duration::ZERO, Duration::ZERO), capacity: u64::MAX }
+        let none = (Duration::ZERO, Duration::ZERO);
+        Self { sync_fails: 0.0, sync_lies: 0.0, sync_takes: none, queue_takes: none, capacity: u64::MAX }
     }
 }
 
@@ -129,6 +132,41 @@ impl SimDisk {
         self.0.lock().end_boot();
     }
 
+    /// Bytes that are in use.
+    pub fn used(&self) -> u64 {
+        self.0.lock().files.values().map(|inode| inode.live.len() as u64).sum()
+    }
+
+    /// Bytes of `path` up to its last one that is not zero.
+    pub fn written(&self, path: &Path) -> usize {
+        let platter = self.0.lock();
+        let inode = platter.names.get(path).and_then(|id| platter.files.get(id));
+        inode.and_then(|inode| inode.live.iter().rposition(|byte| *byte != 0)).map_or(0, |at| at + 1)
+    }
+
+    /// A copy of what the disk would hold after a power cut now.
+    pub fn copy(&self) -> Self {
+        let mut copy = self.0.lock().clone();
+        copy.names.clone_from(&copy.durable_names);
+        copy.journal.clear();
+        for inode in copy.files.values_mut() {
+            inode.pending.clear();
+            inode.live.clone_from(&inode.durable);
+        }
+        copy.end_boot();
+        Self(Arc::new(Mutex::new(copy)))
+    }
+
+    /// Puts back what `copy` holds; handles of this boot die.
+    pub fn restore(&self, copy: &Self) {
+        let copy = copy.copy();
+        let mut platter = self.0.lock();
+        let generation = platter.generation;
+        std::mem::swap(&mut *platter, &mut copy.0.lock());
+        platter.generation = generation;
+        platter.end_boot();
+    }
+
     /// Flips one bit of what is durable and live in `path`, for tests of damage.
     pub fn flip(&self, path: &Path, at: usize) {
         let mut platter = self.0.lock();
@@ -216,6 +254,12 @@ impl Disk for Boot {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(Lock { platter: self.platter.clone(), generation: self.generation, path: path.to_owned() }))
+    }
+
+    fn queue_delay(&self) -> Duration {
+        let mut platter = self.platter.lock();
+        let (least, most) = platter.faults.queue_takes;
+        if most.is_zero() { most } else { platter.rng.random_range(least..=most.max(least)) }
     }
 
     fn take_delay(&self) -> Duration {

@@ -10,6 +10,7 @@ use rand::{Rng as _, RngCore};
 use super::{Faults, SECTOR};
 use crate::world::entropy::Rng;
 
+#[derive(Clone)]
 pub(super) struct Platter {
     pub(super) generation: u64,
     pub(super) dead: bool,
