@@ -57,7 +57,8 @@ async fn wait(session: &Session, recoveries: u64) -> Result<(), Failure> {
 
 fn told(report: &Value) -> String {
     let would = if report.get("dryRun").and_then(Value::as_bool) == Some(true) { "would be" } else { "is" };
-    let (node, revision) = (text(report, "/node"), text(report, "/revision"));
+    let node = text(report, "/node");
+    let revision = report.get("revision").and_then(Value::as_u64).unwrap_or_default();
     let mut out = format!("{node} {would} the only voter; everything up to revision {revision} {would} kept\n");
     for replica in items(report, "replicas") {
         let (name, becomes) = (text(replica, "/node"), text(replica, "/becomes"));

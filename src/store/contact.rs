@@ -103,6 +103,10 @@ impl Contact {
     /// The quorum has answered.
     pub fn confirm(&self, now: Instant) {
         *self.confirmed.lock() = now;
+        // Every read comes by: only a loss is worth a lock that keeps the others out.
+        if self.lost.borrow().is_none() {
+            return;
+        }
         if self.lost.send_if_modified(|lost| lost.take().is_some()) {
             tracing::info!("the quorum answers again");
         }

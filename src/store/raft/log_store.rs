@@ -145,7 +145,15 @@ impl LogStore {
         let slots: Vec<_> = (from..to).filter_map(|at| index.slot(at)).collect();
         drop(index);
         let read = log::read(&*self.shared.disk, &self.shared.dir, &slots);
-        read.inspect_err(|error| self.note_damage(error))?.iter().map(decode).collect()
+        let read = read.inspect_err(|error| self.note_damage(error))?;
+        let entries: Vec<Entry> = read.iter().map(decode).collect::<io::Result<_>>()?;
+        // A start reads the membership that is in effect, before anything is asked of this replica.
+        for entry in &entries {
+            if let EntryPayload::Membership(membership) = &entry.payload {
+                self.saw(membership);
+            }
+        }
+        Ok(entries)
     }
 
     /// Damage ends the store, and is why.

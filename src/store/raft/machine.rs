@@ -66,6 +66,7 @@ impl Machine {
         let image = table.load()?.unwrap_or_default();
         let applied = applied_of(&image)?;
         check_log_reaches(&applied, &shared, own)?;
+        log.saw(applied.membership.membership());
         let state = Mvcc::from_image(&image);
         let revision = state.applied();
         Ok(Self {

@@ -229,35 +229,30 @@ async fn a_damaged_follower_comes_back_whole_under_a_new_number() {
 #[tokio::test(start_paused = true)]
 async fn a_full_follower_stops_nobody_and_a_full_leader_takes_deletes() {
     let (net, disks) = (Net::new(9), disks(9));
-    let stores = three(&net, &disks).await;
-    stores[0].commit(put("a", Expect::Any)).await.unwrap();
-    level(&stores[0], &stores[2]).await;
+    let mut stores = Vec::new();
+    for (disk, node) in disks.iter().zip(1..) {
+        let options = StoreOptions { segment_bytes: 256 * 1024, ..options(node) };
+        stores.push(net.try_open(options, simulated(disk, node)).await.unwrap());
+        stores[0].add_learner(node, &format!("n{node}")).await.unwrap();
+        stores[stores.len() - 1].caught_up().await.unwrap();
+        stores[0].promote(node).await.unwrap();
+    }
     let full = Faults { capacity: 1, ..Faults::default() };
     disks[2].set_faults(full.clone());
-    for n in 0..2_000 {
-        stores[0].commit(put(&(n % 9).to_string(), Expect::Any)).await.unwrap();
+    let mut fat = put("fat", Expect::Any);
+    fat.ops[0].action = Action::Put { value: vec![b' '; 50_000].into(), splice: 0 };
+    for _ in 0..40 {
+        stores[0].commit(fat.clone()).await.unwrap();
     }
-    assert!(stores[0].lost().is_none() && !stores[0].stats().disk_full);
-    let leader = leader_of(&stores[..2]).unwrap();
-    let at = stores[..2].iter().position(Store::leads).unwrap();
-    disks[at].set_faults(full);
-    let refused = loop {
-        // What the disk had room for is not refused yet.
-        if let Err(error) = leader.commit(put("b", Expect::Any)).await {
-            break error;
-        }
-    };
-    assert_eq!(refused, Error::DiskFull);
-    let delete = Txn::one(Op { key: key("a"), expect: Expect::Any, action: Action::Delete }, 7);
-    leader.commit(delete).await.unwrap();
-    disks[at].set_faults(Faults::default());
-    eventually("there is room again", || {
-        !leader.stats().disk_full || {
-            let (leader, probe) = (leader.clone(), put("c", Expect::Any));
-            tokio::spawn(async move { leader.commit(probe).await });
-            false
-        }
-    })
-    .await;
-    leader.commit(put("b", Expect::Any)).await.unwrap();
+    assert!(stores[0].leads() && stores[0].lost().is_none() && !stores[0].stats().disk_full);
+    disks[0].set_faults(full);
+    while stores[0].commit(fat.clone()).await.is_ok() {}
+    assert_eq!(stores[0].commit(fat.clone()).await, Err(Error::DiskFull));
+    assert!(stores[0].stats().disk_full);
+    fat.ops[0].action = Action::Delete;
+    stores[0].commit(fat).await.unwrap();
+    disks[0].set_faults(Faults::default());
+    let _ = stores[0].commit(put("b", Expect::Any)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    stores[0].commit(put("b", Expect::Any)).await.unwrap();
 }

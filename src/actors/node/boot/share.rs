@@ -33,6 +33,7 @@ use crate::mesh::identity::{Identity, OwnAuthority, Renewal, Signer};
 use crate::mesh::join::Network;
 use crate::plan::quorum;
 use crate::runtime::network::routes::PodRoutes;
+use crate::store::Store;
 use crate::world::World;
 
 /// What it is made from.
@@ -59,20 +60,7 @@ impl Share<'_> {
         let entrusted = Arc::new(AtomicBool::new(true));
         let office = self.office(core, body, &identity, &ledger, &entrusted);
         body.door.open(desk.clone());
-        let recovery = Recovery {
-            store: store.clone(),
-            node: self.settings.name.clone(),
-            data: self.settings.data.clone(),
-            restarts: self.restarts.clone(),
-            ledger: ledger.clone(),
-            rejoined: self.place.rejoined.clone(),
-        };
-        let backups = Backups {
-            store: store.clone(),
-            live: body.live.clone(),
-            settings: self.settings.backup.clone(),
-            world: self.world.clone(),
-        };
+        let recovery = self.recovery(&store, &ledger);
         let members = Members {
             recovery: recovery.clone(),
             mesh: body.mesh.clone(),
@@ -100,7 +88,7 @@ impl Share<'_> {
             identity,
             live: body.live.clone(),
             ledger,
-            store: store.clone(),
+            store,
             mirror: core.mirror.clone(),
             office,
             node: self.settings.name.clone(),
@@ -108,6 +96,14 @@ impl Share<'_> {
             kubeconfig: self.kubeconfig(),
         };
         standing.obey();
+        let mut children = vec![renewal, standing.child(), keeper.child(), recovery.child()];
+        children.extend(self.onlookers(core, body));
+        children
+    }
+
+    /// Those that follow what the others decide.
+    fn onlookers(&self, core: &Core, body: &Body) -> Vec<Child> {
+        let store = core.registry.store().clone();
         let neighbours = Neighbours {
             me: self.settings.name.clone(),
             view: body.mesh.view(),
@@ -119,6 +115,12 @@ impl Share<'_> {
             remembered: self.place.remembered.clone(),
             data: self.settings.data.clone(),
         };
+        let backups = Backups {
+            store: store.clone(),
+            live: body.live.clone(),
+            settings: self.settings.backup.clone(),
+            world: self.world.clone(),
+        };
         let liveness = Liveness {
             store,
             view: body.mesh.view(),
@@ -127,17 +129,20 @@ impl Share<'_> {
             world: self.world.clone(),
             declare_after: self.settings.control.declare_after,
         };
-        vec![
-            renewal,
-            standing.child(),
-            neighbours.child(),
-            remember.child(),
-            liveness.child(),
-            keeper.child(),
-            recovery.child(),
-            backups.child(),
-            load::child(body.mesh.clone()),
-        ]
+        let load = load::child(body.mesh.clone());
+        vec![neighbours.child(), remember.child(), liveness.child(), backups.child(), load]
+    }
+
+    /// What follows the loss of the quorum, and of this replica.
+    fn recovery(&self, store: &Store, ledger: &Ledger) -> Recovery {
+        Recovery {
+            store: store.clone(),
+            node: self.settings.name.clone(),
+            data: self.settings.data.clone(),
+            restarts: self.restarts.clone(),
+            ledger: ledger.clone(),
+            rejoined: self.place.rejoined.clone(),
+        }
     }
 
     /// The quorum and the placements of control actors, where this node leads.
