@@ -208,7 +208,11 @@ async fn service(dir: &Path) -> Result<Arc<Service>, Failure> {
     let world =
         World { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy::new()), disk: Arc::new(RealDisk) };
     let store = Store::open(StoreOptions::new(dir, "bench"), world.clone()).await?;
-    let registry = Registry::new(store, world, standard(ServiceAddresses::default(), DefaultToleration { wait: Duration::from_secs(5) }));
+    let registry = Registry::new(
+        store,
+        world,
+        standard(ServiceAddresses::default(), DefaultToleration { wait: Duration::from_secs(5) }),
+    );
     let service = Service::new(registry, Arc::new(Nowhere), Arc::new(BuiltIn), &Limits::default());
     for (path, name) in [("/api/v1/namespaces", "default"), ("/api/v1/namespaces/default/serviceaccounts", "default")] {
         let body = format!(r#"{{"metadata":{{"name":"{name}"}}}}"#);

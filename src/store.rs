@@ -22,10 +22,10 @@
 mod answer;
 pub mod backup;
 mod cluster;
-mod contact;
 mod commit;
-pub mod disk;
+mod contact;
 pub mod contacts;
+pub mod disk;
 mod forward;
 mod hand_over;
 pub mod handle;

@@ -18,7 +18,7 @@ pub mod members;
 pub mod neighbours;
 pub mod office;
 pub mod quorum;
-pub mod remember;
 pub mod recovery;
+pub mod remember;
 pub mod replicas;
 pub mod standing;

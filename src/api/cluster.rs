@@ -189,7 +189,14 @@ fn parse(method: &str, path: &str) -> Result<Ask, Status> {
         ("POST", ["tokens"]) => Ok(Ask::CreateToken),
         ("DELETE", ["tokens", id]) => Ok(Ask::RevokeToken(name(id)?)),
         ("POST", ["authority", "rotate"]) => Ok(Ask::RotateAuthority),
-        (_, ["members" | "tokens" | "quorum" | "recover" | "backup" | "restore"] | ["members", _, "leave"] | ["actors", _, "move"] | ["tokens", _] | ["authority", "rotate"]) => {
+        (
+            _,
+            ["members" | "tokens" | "quorum" | "recover" | "backup" | "restore"]
+            | ["members", _, "leave"]
+            | ["actors", _, "move"]
+            | ["tokens", _]
+            | ["authority", "rotate"],
+        ) => {
             Err(Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource"))
         }
         _ => Err(Status::no_such_path()),

@@ -47,9 +47,8 @@ pub fn run(flags: &ChaosFlags) -> Result<ExitCode, Failure> {
     let ChaosCommand::Run(flags) = &flags.command;
     let scenario = read(flags)?;
     preflight(flags)?;
-    let dir = flags.data.clone().unwrap_or_else(|| {
-        std::env::temp_dir().join(format!("shoal-chaos-{}", std::process::id()))
-    });
+    let dir =
+        flags.data.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("shoal-chaos-{}", std::process::id())));
     let (began, history) = on_the_ground(scenario.clone(), dir, flags.logs.clone())?;
     let report = Report::of(&scenario, began, &history);
     // Nobody may be reading any more; the files and the exit code are still wanted.
@@ -154,7 +153,9 @@ async fn drive(
     clients.finish(last, scenario.settle).await;
     cluster.deaths().into_iter().for_each(|death| shared.recorder.death(death));
     if shared.recorder.is_full() {
-        shared.recorder.note(|history| history.notes.push("the load ended early: there was no room for more records".into()));
+        shared
+            .recorder
+            .note(|history| history.notes.push("the load ended early: there was no room for more records".into()));
     }
     Ok((began, shared.recorder.finish()))
 }

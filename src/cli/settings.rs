@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::actors::settings::{
-    AgentSettings, ApiSettings, BackupSettings, ControlSettings, MeshSettings, NetworkSettings, NodeSettings, RegistrySettings,
-    RuntimeKind, StoreSettings,
+    AgentSettings, ApiSettings, BackupSettings, ControlSettings, MeshSettings, NetworkSettings, NodeSettings,
+    RegistrySettings, RuntimeKind, StoreSettings,
 };
 use crate::runtime::network::Cidr;
 pub use parse::{duration, size};

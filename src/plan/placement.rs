@@ -130,11 +130,7 @@ fn choose<'a>(place: Option<&Placed>, loads: &BTreeMap<&'a str, usize>) -> Optio
     wanted.or(least.map(|(home, _)| *home))
 }
 
-fn even_out(
-    actors: &BTreeSet<&str>,
-    placed: &BTreeMap<String, Placed>,
-    loads: &BTreeMap<&str, usize>,
-) -> Option<Move> {
+fn even_out(actors: &BTreeSet<&str>, placed: &BTreeMap<String, Placed>, loads: &BTreeMap<&str, usize>) -> Option<Move> {
     let (most, top) = loads.iter().max_by_key(|(home, load)| (**load, **home))?;
     let (least, bottom) = loads.iter().min_by_key(|(home, load)| (**load, **home))?;
     if *top < bottom + 2 {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::client::Client;
-use super::home::Home;
 use super::history::{End, Replicas};
+use super::home::Home;
 
 /// Resources that are listed, with their paths.
 const LISTED: &[(&str, &str)] = &[

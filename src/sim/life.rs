@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
-use super::home::{Home, Started};
 use super::history::History;
+use super::home::{Home, Started};
 use super::trace::Trace;
 use super::watcher;
 use super::workload::{NAMESPACE, User, counter, deploy, fence, keys};
@@ -57,13 +57,7 @@ pub fn builder(seed: u64) -> tokio::runtime::Builder {
     builder
 }
 
-async fn lead(
-    cluster: &Home,
-    history: &Arc<Mutex<History>>,
-    trace: &Trace,
-    nth: u64,
-    end: End,
-) -> Result<(), String> {
+async fn lead(cluster: &Home, history: &Arc<Mutex<History>>, trace: &Trace, nth: u64, end: End) -> Result<(), String> {
     trace.note(format!("life {nth} begins, to end by {end:?}"));
     let length = match end {
         End::Crash(after) | End::Converge(after) => after,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng as _};
 
-use super::home::Home;
 use super::history::{Followed, History};
+use super::home::Home;
 use super::invariants;
 use super::life::{End, WATCHED, live};
 use super::trace::Trace;

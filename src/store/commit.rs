@@ -102,7 +102,9 @@ impl Store {
         match self.inner.consensus.propose(Command::Once(ticket, txn.clone())).await {
             Ok((now, reply)) => said(now, reply),
             Err(Error::NotLeader { .. }) => Attempt::Unsure,
-            Err(error) => self.failure().map_or(Attempt::Unsure, |_| Attempt::Said(Err(self.failure().unwrap_or(error)))),
+            Err(error) => {
+                self.failure().map_or(Attempt::Unsure, |_| Attempt::Said(Err(self.failure().unwrap_or(error))))
+            }
         }
     }
 

@@ -122,10 +122,8 @@ impl Store {
         let lag = |id: u64| members.iter().find(|replica| replica.raft_id == id).and_then(|replica| replica.lag);
         let peers = &self.inner.consensus.wire().peers;
         let voters = self.inner.consensus.other_voters();
-        let mut answers: FuturesUnordered<_> = voters
-            .iter()
-            .map(async |(id, target)| (*id, peers.call(target, PeerRequest::Health).await))
-            .collect();
+        let mut answers: FuturesUnordered<_> =
+            voters.iter().map(async |(id, target)| (*id, peers.call(target, PeerRequest::Health).await)).collect();
         let mut until = Instant::now() + ASK_WITHIN;
         let mut candidates = Vec::new();
         while let Ok(Some((raft_id, answer))) = timeout_at(until, answers.next()).await {

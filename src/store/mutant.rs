@@ -21,7 +21,10 @@ pub const CLUSTER_MUTANTS: &[(&str, &str)] = &[
     ("lead-by-old-right", "a leader that starts again leads on without a new term"),
     ("acknowledge-before-durable", "a follower acknowledges entries before its disk holds them"),
     ("tell-before-durable", "a leader calls an entry committed before its own disk holds it"),
-    ("count-the-unreachable", "a replica that did not answer is counted as one that holds the entry: a minority commits"),
+    (
+        "count-the-unreachable",
+        "a replica that did not answer is counted as one that holds the entry: a minority commits",
+    ),
     ("match-by-index", "a follower takes entries that follow another one of the same number"),
     ("apply-out-of-order", "entries that are committed together are applied in another order"),
     ("read-without-index", "a linearizable read asks nobody"),

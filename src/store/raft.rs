@@ -28,10 +28,10 @@ use std::time::Duration;
 use openraft::error::RaftError;
 use serde::{Deserialize, Serialize};
 
+pub use self::leads::{Lead, Leads};
 use self::link::{Network, Wire};
 use self::log_store::LogStore;
 use self::machine::Machine;
-pub use self::leads::{Lead, Leads};
 pub use self::members::{Replica, Standing};
 use super::mvcc::Refusal;
 use super::once::Ticket;

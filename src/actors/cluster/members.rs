@@ -111,7 +111,8 @@ impl Cluster for Members {
     }
 
     async fn move_actor(&self, actor: &str, node: Option<&str>) -> Result<Value, Status> {
-        if self.mirror.snapshot().read().get(&placement::key(actor)).is_none_or(|lease| !placement::is_placement(lease)) {
+        if self.mirror.snapshot().read().get(&placement::key(actor)).is_none_or(|lease| !placement::is_placement(lease))
+        {
             return Err(Status::new(404, "NotFound", format!("there is no control actor {actor:?}")));
         }
         let voters = self.quorum.store.members();

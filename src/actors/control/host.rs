@@ -135,13 +135,18 @@ impl State {
     /// Makes what runs here what the Leases say.
     async fn follow(&mut self, myself: &ActorRef<Message>) -> Result<(), DecodeError> {
         let changes = self.inbox.take();
-        let of_leases = changes.everything || changes.objects.iter().any(|noted| placement::is_placement(&noted.object));
+        let of_leases =
+            changes.everything || changes.objects.iter().any(|noted| placement::is_placement(&noted.object));
         if !of_leases || !self.parts.mirror.is_filled() {
             return Ok(());
         }
         let here = self.placed_here()?;
-        let gone: Vec<String> = self.actors.iter().filter(|(actor, hosted)| here.get(*actor) != Some(&hosted.epoch))
-            .map(|(actor, _)| actor.clone()).collect();
+        let gone: Vec<String> = self
+            .actors
+            .iter()
+            .filter(|(actor, hosted)| here.get(*actor) != Some(&hosted.epoch))
+            .map(|(actor, _)| actor.clone())
+            .collect();
         gone.iter().for_each(|actor| self.stop(actor));
         for (actor, epoch) in here {
             if !self.actors.contains_key(&actor) {
@@ -177,8 +182,7 @@ impl State {
         };
         let executor = self.parts.executor(actor, epoch);
         let Parts { mirror, world, metrics, board, .. } = &*self.parts;
-        let control =
-            Control::new(Arc::clone(controller), mirror.clone(), executor, world.clone(), metrics.clone());
+        let control = Control::new(Arc::clone(controller), mirror.clone(), executor, world.clone(), metrics.clone());
         board.put(actor, epoch, hosted.history.failures(), control.report());
         hosted.since = Instant::now();
         match Actor::spawn_linked(None, ControlActor, control, myself.get_cell()).await {

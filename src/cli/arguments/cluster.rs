@@ -66,7 +66,9 @@ pub enum AuthorityCommand {
 
 /// Flags of `shoal control`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  shoal status                                  where they run\n  shoal control move default-scheduler node-b\n  shoal control move default-scheduler          to any voter")]
+#[command(
+    after_help = "Examples:\n  shoal status                                  where they run\n  shoal control move default-scheduler node-b\n  shoal control move default-scheduler          to any voter"
+)]
 pub struct ControlFlags {
     /// How to reach the API
     #[command(flatten)]

@@ -36,7 +36,8 @@ impl Leads {
 }
 
 fn lead(metrics: &RaftServerMetrics<u64, Peer>) -> Option<Lead> {
-    let leader = metrics.current_leader.filter(|leader| *leader != metrics.id || metrics.state == ServerState::Leader)?;
+    let leader =
+        metrics.current_leader.filter(|leader| *leader != metrics.id || metrics.state == ServerState::Leader)?;
     Some(Lead { term: metrics.vote.leader_id.term, leader })
 }
 

@@ -319,7 +319,10 @@ mod tests {
 
     #[test]
     fn tickets_come_back_from_an_image_in_few_bytes() {
-        let refusal = Refusal::Conflict { key: ObjectKey::new(crate::model::ResourceId::new("", "pods"), "a", "b"), actual: None };
+        let refusal = Refusal::Conflict {
+            key: ObjectKey::new(crate::model::ResourceId::new("", "pods"), "a", "b"),
+            actual: None,
+        };
         let done = |n: u64| Done {
             revision: Revision(1_000_000 + n),
             session: u64::MAX - n % 3,

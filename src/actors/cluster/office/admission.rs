@@ -146,7 +146,12 @@ impl Office {
     }
 
     /// A number in the log, and the node's object. A node that comes back under its name has a new number.
-    pub(super) async fn register(&self, name: &NodeId, known: Option<&Registered>, pod_cidr: &str) -> Result<u64, Status> {
+    pub(super) async fn register(
+        &self,
+        name: &NodeId,
+        known: Option<&Registered>,
+        pod_cidr: &str,
+    ) -> Result<u64, Status> {
         let raft_id = self.world.entropy.fork().next_u64().max(2);
         let failed = |error: crate::store::Error| Status::internal(error.to_string());
         self.remove_replicas(name).await?;

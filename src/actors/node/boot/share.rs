@@ -162,10 +162,7 @@ impl Share<'_> {
             ledger: ledger.clone(),
             trustees,
             world: self.world.clone(),
-            terms: quorum::Terms {
-                voters_max: usize::from(control.voters_max),
-                replace_after: control.replace_after,
-            },
+            terms: quorum::Terms { voters_max: usize::from(control.voters_max), replace_after: control.replace_after },
             actors: core.actors.clone(),
             tenure: Arc::default(),
             entrusted,
@@ -198,12 +195,8 @@ impl Share<'_> {
     /// authority's key is at hand.
     fn renewal(&self, body: &Body, identity: &Arc<Mutex<Identity>>, desk: Desk) -> Child {
         let (subject, lifetimes) = (self.place.subject.clone(), lifetimes(self.settings));
-        let own = OwnAuthority {
-            identity: identity.clone(),
-            subject: subject.clone(),
-            lifetimes,
-            world: self.world.clone(),
-        };
+        let own =
+            OwnAuthority { identity: identity.clone(), subject: subject.clone(), lifetimes, world: self.world.clone() };
         let signer: Arc<dyn Signer> = Arc::new(DeskSigner { desk, own });
         let (live, world) = (body.live.clone(), self.world.clone());
         let renewal = Renewal { identity: identity.clone(), live, subject, lifetimes, signer, world };

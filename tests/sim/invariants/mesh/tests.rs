@@ -290,7 +290,9 @@ fn a_dead_node_that_nobody_declares_is_found() {
 
 #[test]
 fn views_that_differ_at_the_end_are_found() {
-    let blind = |history: &mut History| { history.end.views.get_mut(&node(0)).unwrap().remove(&node(1)); };
+    let blind = |history: &mut History| {
+        history.end.views.get_mut(&node(0)).unwrap().remove(&node(1));
+    };
     assert_eq!(broken(blind), ["INV-M13"]);
     let stale = |history: &mut History| history.end.up.get_mut(&node(1)).unwrap().1 = 2;
     assert_eq!(broken(stale), ["INV-M13"]);
