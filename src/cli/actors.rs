@@ -33,7 +33,7 @@ pub fn run(flags: &ControlFlags) -> Result<ExitCode, Failure> {
 pub fn print(quorum: &Value, now: Timestamp) {
     let leader = Some(text(quorum, "/leader")).filter(|leader| !leader.is_empty());
     let leader = leader.unwrap_or_else(|| "nobody: writes are refused until a majority of the voters is back".into());
-    println!("Quorum    leader {leader}, term {}", text(quorum, "/term"));
+    println!("Quorum    leader {leader}, term {}", quorum["term"]);
     for replica in items(quorum, "replicas").iter().filter(|one| text(one, "/standing") != "learner") {
         let lag = replica.get("lag").and_then(Value::as_u64);
         let lag = lag.map_or_else(String::new, |lag| format!(", {lag} entries behind"));
@@ -45,13 +45,16 @@ pub fn print(quorum: &Value, now: Timestamp) {
     }
     let full = quorum.pointer("/disk/full").and_then(Value::as_bool).unwrap_or_default();
     let full = if full { "; FULL: only reads and deletes are taken" } else { "" };
-    println!("Disk      99 of 100 syncs within {} µs{full}", text(quorum, "/disk/syncP99Micros"));
+    println!("Disk      99 of 100 syncs within {} µs{full}", quorum["disk"]["syncP99Micros"]);
     println!();
     print!("{}", table(quorum, now).render(false));
 }
 
 fn table(quorum: &Value, now: Timestamp) -> Table {
-    let told = |value: &Value, pointer| Some(text(value, pointer)).filter(|told| !told.is_empty());
+    let told = |value: &Value, pointer| match value.pointer(pointer) {
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => Some(text(value, pointer)).filter(|told| !told.is_empty()),
+    };
     let row = |actor: &Value| {
         let at = told(actor, "/lastAction/at");
         let cell = |pointer| told(actor, pointer).unwrap_or_else(|| "-".into());

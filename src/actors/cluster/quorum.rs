@@ -48,7 +48,7 @@ impl Quorum {
             "leader": self.store.leader(),
             "replicas": self.store.members().iter().map(replica).collect::<Vec<_>>(),
             "disk": {
-                "syncP99Micros": u64::try_from(stats.sync.quantile(0.99).as_micros()).unwrap_or(u64::MAX),
+                "syncP99Micros": u64::try_from(stats.sync_recent_p99.as_micros()).unwrap_or(u64::MAX),
                 "full": stats.disk_full,
             },
             "actors": actors,
