@@ -78,9 +78,8 @@ fn a_search_has_a_bound() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_trace() {
-    let options = Options { seed: 1, nodes: Some(3), minutes: 1 };
-    let ((first, one), (second, other)) = (run(options), run(options));
-    assert_eq!((first.is_ok(), &first), (true, &second));
-    assert!(one.lines().count() > 200 && one == other, "{} lines", one.lines().count());
+fn a_run_holds_every_invariant_and_tells_what_happened() {
+    let (held, trace) = run(Options { seed: 1, nodes: Some(3), minutes: 1 });
+    assert!(held.is_ok(), "{held:?}");
+    assert!(trace.lines().count() > 200, "{} lines", trace.lines().count());
 }

@@ -115,7 +115,8 @@ impl Machine {
         let reply = apply_one(state, applied, entry);
         if let Some(witness) = &self.witness.0 {
             let (term, leader) = (entry.log_id.leader_id.term, entry.log_id.leader_id.node_id);
-            let (index, done) = (entry.log_id.index, reply.is_ok());
+            // A repeat of what an earlier entry did does nothing.
+            let (index, done) = (entry.log_id.index, reply.as_ref().is_ok_and(|by| *by == revision_of(&entry.log_id)));
             witness.applied(witness::Applied { term, leader, index, content: content(&entry.payload), done });
         }
         reply
