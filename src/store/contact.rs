@@ -136,7 +136,7 @@ impl Store {
     /// # Errors
     /// As [`Store::barrier`], other than for a lost quorum.
     pub async fn refresh(&self) -> Result<Freshness, Error> {
-        if self.known_loss().is_none() {
+        if self.inner.contact.lost().is_none() {
             match timeout(LOST_AFTER, self.barrier()).await {
                 Ok(Ok(revision)) => return Ok(Freshness::Newest(revision)),
                 Ok(Err(Error::Unavailable | Error::NoQuorum { .. })) | Err(_) => self.lose(),
@@ -170,13 +170,7 @@ impl Store {
 
     /// Refuses where the quorum is known to be lost.
     pub(super) fn check_quorum(&self) -> Result<(), Error> {
-        self.known_loss().map_or(Ok(()), |lost| Err(lost.error(false)))
-    }
-
-    /// The loss, unless a leader was heard since: then that one is asked, and says at once where it has no quorum either.
-    fn known_loss(&self) -> Option<Lost> {
-        let heard = self.inner.forward.heard.at();
-        self.inner.contact.lost().filter(|lost| heard.is_none_or(|at| at <= lost.since))
+        self.inner.contact.lost().map_or(Ok(()), |lost| Err(lost.error(false)))
     }
 
     /// `error` as it reads where the quorum is lost.
