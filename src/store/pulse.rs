@@ -48,7 +48,7 @@ const REMIND_FIRST: Duration = Duration::from_millis(50);
 const REMIND_MOST: Duration = Duration::from_secs(2);
 /// Wait between two looks for a leader after a start, and bound on applying what it said.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Wait between two questions to a quorum that is lost, and bound on its answer.
+/// Longest wait between two questions to a quorum that is lost, and bound on its answer.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 const PROBE_WITHIN: Duration = Duration::from_millis(500);
 /// Wait between two surveys while it is lost.
@@ -186,6 +186,7 @@ impl Pulse {
 
     /// While the quorum is lost: looks for it, and counts who is left of it.
     async fn keep_contact(&self) {
+        let mut changes = self.forward.consensus.raft().server_metrics();
         loop {
             self.contact.wait_lost().await;
             let mut survey = Instant::now();
@@ -197,7 +198,8 @@ impl Pulse {
                 if timeout(PROBE_WITHIN, self.answers()).await.unwrap_or(false) {
                     self.contact.confirm(Instant::now());
                 } else {
-                    sleep(PROBE_EVERY).await;
+                    // A new leader is asked at once.
+                    let _ = timeout(PROBE_EVERY, changes.changed()).await;
                 }
             }
         }
