@@ -1,3 +1,5 @@
+//! Where control actors go: spread, moved, wished, failing.
+
 use super::*;
 
 const ACTORS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];

@@ -1,3 +1,5 @@
+//! Who votes: the steps from many states, taken to their end.
+
 use super::*;
 
 const TERMS: Terms = Terms { voters_max: 5, replace_after: Duration::from_secs(30) };
