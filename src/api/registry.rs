@@ -127,6 +127,23 @@ impl Registry {
         Ok(ops)
     }
 
+    /// Makes a write again that was refused for what this replica has, where that turns out to be old: a client may have
+    /// seen something newer on another node.
+    async fn unless_behind<T, F>(&self, write: impl Fn() -> F) -> Result<T, Status>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let known = self.store.revision();
+        let refused = match write().await {
+            Err(status) if matches!(status.code, 404 | 409) && !self.store.leads() => status,
+            settled => return settled,
+        };
+        match self.store.barrier().await {
+            Ok(newest) if newest > known => write().await,
+            _ => Err(refused),
+        }
+    }
+
     async fn commit(&self, caller: &Caller, ops: Vec<Op>) -> Result<Revision, store::Error> {
         let txn = Txn { ops, fence: caller.fence.clone(), cause: caller.cause };
         self.store.commit(txn).await.map(|outcome| outcome.revision)

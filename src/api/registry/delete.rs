@@ -35,6 +35,15 @@ enum Step {
 impl Registry {
     /// Deletes an object, or marks it for deletion.
     pub async fn delete(&self, caller: &Caller, place: &Place<'_>, options: &DeleteOptions) -> Result<Deleted, Status> {
+        self.unless_behind(|| self.delete_here(caller, place, options)).await
+    }
+
+    async fn delete_here(
+        &self,
+        caller: &Caller,
+        place: &Place<'_>,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
         for _ in 0..MAX_ATTEMPTS {
             let record = self.store.get(&place.key()).ok_or_else(|| place.not_found())?;
             if let Step::Done(deleted) = self.delete_version(caller, place, &record, options).await? {

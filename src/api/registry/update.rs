@@ -72,6 +72,16 @@ impl Registry {
         change: &Change<'_>,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
+        self.unless_behind(|| self.change_here(caller, place, change, options)).await
+    }
+
+    async fn change_here(
+        &self,
+        caller: &Caller,
+        place: &Place<'_>,
+        change: &Change<'_>,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
         for _ in 0..MAX_ATTEMPTS {
             let record = self.store.get(&place.key()).ok_or_else(|| place.not_found())?;
             if let Step::Done(written) = self.attempt(caller, place, &record, change, options).await? {
