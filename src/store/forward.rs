@@ -17,6 +17,8 @@ use crate::model::Revision;
 
 /// First wait before the same leader is asked again; it doubles. The news of another one ends it.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
+/// Voters that are asked in turn who leads; more are never there.
+const MAX_TURNS: usize = 64;
 /// Longest such wait.
 const RETRY_MOST: Duration = Duration::from_millis(250);
 /// An answer that takes longer is asked for again: its message may be lost.
@@ -101,6 +103,8 @@ pub struct Search<'a> {
     asked: Option<Option<Lead>>,
     hint: Option<String>,
     hints: u32,
+    /// Which voter is asked where nobody is known to lead.
+    turn: usize,
 }
 
 /// Takes writes again once it is dropped.
@@ -134,7 +138,7 @@ impl Forward {
     pub fn search(&self) -> Search<'_> {
         let until = Instant::now() + self.patience;
         let leads = self.consensus.leads_news();
-        Search { forward: self, leads, until, wait: RETRY_FIRST, asked: None, hint: None, hints: 0 }
+        Search { forward: self, leads, until, wait: RETRY_FIRST, asked: None, hint: None, hints: 0, turn: 0 }
     }
 
     /// The revision that a linearizable read here must wait for; `None` where this node leads and must find it itself.
@@ -170,10 +174,17 @@ impl Search<'_> {
                 return Ok(At::Here);
             }
             let known = || self.forward.leader().filter(|node| *node != self.forward.node);
-            if let Some(node) = hint.or_else(known) {
+            if let Some(node) = hint.or_else(known).or_else(|| self.any_voter()) {
                 return Ok(At::Node(node));
             }
         }
+    }
+
+    /// Where nobody is known to lead, as after a start, any voter may know who does: one after the other.
+    fn any_voter(&mut self) -> Option<String> {
+        let others = self.forward.consensus.other_voters();
+        self.turn += 1;
+        others.into_iter().cycle().nth(self.turn % MAX_TURNS).map(|(_, peer)| peer.node)
     }
 
     /// Asks `leader` next, where it is known.

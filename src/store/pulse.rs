@@ -115,7 +115,7 @@ impl Pulse {
     }
 
     async fn asked_and_applied(&self) -> bool {
-        if self.forward.leader().is_none() {
+        if self.forward.leader().is_none() && self.forward.consensus.other_voters().is_empty() {
             return false;
         }
         match self.forward.read_index(&mut self.forward.search(), true).await {

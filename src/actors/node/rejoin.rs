@@ -3,6 +3,7 @@
 //!
 //! Each step can be repeated: the reason is noted first, then the number, and the old store goes last.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -107,8 +108,12 @@ async fn ask(remembered: &Remembered, mesh: &Mesh) -> Result<u64, Error> {
     let until = Instant::now() + ASK_WITHIN;
     let mut last = "none was reached".to_owned();
     while Instant::now() < until {
-        for node in remembered.peers.keys() {
-            let to = Address::new(&NodeId(node.as_str().into()), AuthorityCalls::ACTOR);
+        // Whoever is remembered, and whoever gossip has found since.
+        let view = mesh.view().borrow().clone();
+        let found = view.reachable().map(|member| member.node.clone()).filter(|node| *node != view.me);
+        let known = remembered.peers.keys().map(|node| NodeId(node.as_str().into()));
+        for node in known.chain(found).collect::<BTreeSet<_>>() {
+            let to = Address::new(&node, AuthorityCalls::ACTOR);
             match mesh.call::<AuthorityCalls>(&to, Ask::Renumber, CALL).await {
                 Ok(Told::Number(number)) => return Ok(number),
                 Ok(_) => last = format!("{node} answered something else"),

@@ -31,6 +31,10 @@ pub(super) struct Resident {
     pub object: Arc<Object>,
 }
 
+fn unreachable() -> Taint {
+    Taint { key: "node.kubernetes.io/unreachable".into(), effect: "NoSchedule".into(), ..Taint::default() }
+}
+
 impl Fleet {
     /// Reads every node that is not being deleted, in name order.
     pub(super) fn read(snapshot: &Snapshot) -> Result<Self, DecodeError> {
@@ -38,6 +42,10 @@ impl Fleet {
         for object in snapshot.list(id::NODES, None).filter(|node| !node.is_terminating()) {
             fleet.add_node(object)?;
             let at = fleet.names.len() - 1;
+            // A node that gossip suspects gets what it would if it were declared dead: nobody new.
+            if let Some(taints) = fleet.taints.get_mut(at).filter(|_| snapshot.doubted(&object.key.name)) {
+                taints.push(unreachable());
+            }
             for resident in snapshot.pods_on(&object.key.name) {
                 let pod: Arc<Pod> = resident.view()?;
                 if !readiness::is_ended(&pod) {
