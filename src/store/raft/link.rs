@@ -24,7 +24,7 @@ use crate::store::mutant::mutant;
 /// First wait before a replica that could not be reached is tried again; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// Longest such wait.
-const RETRY_MOST: Duration = Duration::from_secs(2);
+const RETRY_MOST: Duration = Duration::from_millis(400);
 
 /// A replica that answered so lately is told what is committed without waiting for what it says to that. It is also by how
 /// much longer, at most, a leader takes itself for heard.
