@@ -104,8 +104,10 @@ fn any_of_three_voters_may_die_and_come_back() {
         machines[victim].up(&[]);
         machines[victim].wait_ready();
         wait_until("it votes again", PATIENCE, || voters(&machines[victim], &["a", "b", "c"]));
+        // Until it has heard of the leader it answers from what it had.
         for name in &written {
-            machines[victim].kubectl(&["get", "configmap", name]);
+            let back = &machines[victim];
+            wait_until("it has what was written", PATIENCE, || back.try_kubectl(&["get", "configmap", name]));
         }
     }
     let epochs: Vec<u64> =
