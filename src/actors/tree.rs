@@ -40,6 +40,7 @@ pub const TREE: &[(&str, OnFailure)] = &[
     ("rejoin", SOON),
     ("backups", SOON),
     ("load", SOON),
+    ("relief", SOON),
     ("agent", SOON),
     ("agent/*", SOON),
 ];
@@ -92,6 +93,9 @@ mod tests {
     #[test]
     fn every_child_has_a_row_and_a_stranger_ends_the_node() {
         assert_eq!(policy("control/deployment"), SOON);
+        for child in ["relief", "keeper", "control", "liveness", "backups", "rejoin", "load"] {
+            assert_eq!(policy(child), SOON, "{child}");
+        }
         assert_eq!(policy("replica"), OnFailure::EndNode);
         assert_eq!(policy("stranger"), OnFailure::EndNode);
     }

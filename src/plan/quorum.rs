@@ -22,8 +22,6 @@ pub struct Terms {
 pub enum Health {
     /// It answers.
     Well,
-    /// It answers, but its disk is too slow to lead.
-    Slow,
     /// It has not answered for this long.
     Silent(Duration),
     /// It is about to leave for good.
@@ -108,7 +106,7 @@ impl Picture<'_> {
     /// Whether a voter still counts: it is not about to leave, nor silent for too long.
     fn stands(&self, voter: &Replica) -> bool {
         match voter.health {
-            Health::Well | Health::Slow => true,
+            Health::Well => true,
             Health::Silent(time) => time < self.terms.replace_after,
             Health::Leaving => false,
         }
@@ -171,9 +169,9 @@ impl Picture<'_> {
         }
     }
 
-    /// Who leads instead of a leader that leaves or whose disk is slow.
+    /// Who leads instead of a leader that leaves. One whose disk is slow lets another lead by itself: `store::hand_over`.
     fn heir(&self, target: &BTreeSet<u64>) -> Option<u64> {
-        self.voters().find(|voter| voter.leads && matches!(voter.health, Health::Leaving | Health::Slow))?;
+        self.voters().find(|voter| voter.leads && voter.health == Health::Leaving)?;
         let is_fit = |one: &&Replica| !one.leads && one.health == Health::Well && one.lag <= MAX_LAG;
         let others = self.voters().filter(is_fit).filter(|one| target.contains(&one.id));
         others.min_by_key(|voter| (voter.lag, voter.id)).map(|voter| voter.id)
