@@ -47,8 +47,10 @@ pub struct Liveness {
     pub executor: Arc<dyn Executor>,
     /// Time.
     pub world: World,
-    /// How long a node is silent before it is declared.
-    pub declare_after: Duration,
+    /// How long a node is silent before its death is decided on.
+    pub decide_after: Duration,
+    /// How long a node was silent already when gossip began to doubt it.
+    pub doubted_after: Duration,
 }
 
 /// What is remembered between looks.
@@ -127,7 +129,7 @@ impl Liveness {
         let led = memory.leads_since.get_or_insert_with(Instant::now).elapsed();
         let seen = |name: &str| self.seen(name, view, memory, led);
         let now = self.world.clock.now();
-        let commands = liveness::declare(&self.mirror.snapshot().read(), seen, self.declare_after, now)
+        let commands = liveness::declare(&self.mirror.snapshot().read(), seen, self.decide_after, now)
             .map_err(|error| Status::internal(error.to_string()))?;
         self.pardon(&commands, memory);
         for command in commands {
@@ -142,10 +144,19 @@ impl Liveness {
         let unanswered = self.store.contacts().asked(name).map_or(Duration::MAX, |at| at.elapsed()).min(led);
         match memory.doubts.silent_since(name) {
             _ if memory.condemned.contains(name) => Seen::Condemned,
-            Some(since) => Seen::Silent(memory.began.elapsed().saturating_sub(since).min(unanswered)),
+            Some(since) => {
+                let silent = memory.began.elapsed().saturating_sub(since) + self.before_doubt(name, view);
+                Seen::Silent(silent.min(unanswered))
+            }
             None if *view.me.0 == *name || view.members.contains_key(&NodeId(name.into())) => Seen::Alive,
             None => Seen::Unknown(unanswered),
         }
+    }
+
+    /// How long it was silent before the first doubt, where gossip does not expect an answer any more.
+    fn before_doubt(&self, name: &str, view: &View) -> Duration {
+        let life = view.members.get(&NodeId(name.into())).map(|member| member.life);
+        if life == Some(Life::Dead) { self.doubted_after } else { Duration::ZERO }
     }
 
     /// Whoever is condemned and needs no declaration any more is declared already, or removed.
@@ -162,7 +173,7 @@ impl Liveness {
     async fn declare(&self, command: Command, memory: &mut Memory) -> Result<(), Status> {
         let Command::Patch { key, .. } = &command else { return Ok(()) };
         let name = key.name.to_string();
-        if !self.store.contacts().condemn(&name, self.declare_after, Instant::now()) {
+        if !self.store.contacts().condemn(&name, self.decide_after, Instant::now()) {
             return Ok(());
         }
         memory.condemned.insert(name.clone());

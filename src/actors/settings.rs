@@ -138,7 +138,7 @@ pub struct ControlSettings {
     pub voters_max: u8,
     /// How long a voter is dead before another node votes instead.
     pub replace_after: Duration,
-    /// How long a node is silent before it is declared dead. Must be the same on every node: see `plan::fencing`.
+    /// Within which a node that has died is declared dead. Must be the same on every node: see `plan::fencing`.
     pub declare_after: Duration,
     /// How long pods that say nothing themselves stay on a node that is not ready or not reachable.
     pub default_toleration: Duration,

@@ -86,13 +86,14 @@ pub fn tolerated(pod: &Object) -> Result<Option<Duration>, DecodeError> {
     Ok(Some(own.map_or(MOST_TOLERATION, |own| own.min(MOST_TOLERATION))))
 }
 
-/// What a node may do with a pod that is `tolerated` so long, after this silence of the quorum.
-pub fn judge(tolerated: Option<Duration>, silence: Silence, declare_after: Duration) -> Verdict {
+/// What a node may do with a pod that is `tolerated` so long, after this silence of the quorum, which decides on a node's
+/// death after `decide_after`.
+pub fn judge(tolerated: Option<Duration>, silence: Silence, decide_after: Duration) -> Verdict {
     let Some(tolerated) = tolerated else { return Verdict::Run };
     match silence {
         Silence::Never(since) if since < FIRST_WORD => Verdict::Hold,
         Silence::Never(_) => Verdict::Stop,
-        Silence::For(lost) if lost + lost / DRIFT + MARGIN >= declare_after + tolerated => Verdict::Stop,
+        Silence::For(lost) if lost + lost / DRIFT + MARGIN >= decide_after + tolerated => Verdict::Stop,
         Silence::For(_) => Verdict::Run,
     }
 }

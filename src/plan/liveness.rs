@@ -18,6 +18,12 @@ use crate::model::Timestamp;
 /// How long a node that gossip has never heard of is waited for: after a start, everybody is new.
 pub const UNHEARD_OF: Duration = Duration::from_secs(10);
 
+/// After how much silence a death is decided on, so that it is written down within `declare_after` of the death: the other
+/// half is for gossip's first doubt or another leader's election, for late timers, and for the write.
+pub fn decide_after(declare_after: Duration) -> Duration {
+    declare_after / 2
+}
+
 /// What gossip knows of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
@@ -31,7 +37,7 @@ pub enum Seen {
     Unknown(Duration),
 }
 
-/// Declares every node that has been silent for `declare_after` and is not declared yet: all its conditions become
+/// Declares every node that has been silent for `decide_after` and is not declared yet: all its conditions become
 /// `Unknown`. A node that comes back writes its own conditions.
 ///
 /// # Errors
@@ -39,16 +45,16 @@ pub enum Seen {
 pub fn declare(
     snapshot: &Snapshot,
     seen: impl Fn(&str) -> Seen,
-    declare_after: Duration,
+    decide_after: Duration,
     now: Timestamp,
 ) -> Result<Vec<Command>, DecodeError> {
     let mut commands = Vec::new();
     for object in snapshot.list(id::NODES, None) {
         let gone = match seen(&object.key.name) {
             Seen::Alive => false,
-            Seen::Silent(silent) => silent >= declare_after,
+            Seen::Silent(silent) => silent >= decide_after,
             Seen::Condemned => true,
-            Seen::Unknown(since) => since.min(age(object, now)) >= UNHEARD_OF.max(declare_after),
+            Seen::Unknown(since) => since.min(age(object, now)) >= UNHEARD_OF.max(decide_after),
         };
         if gone {
             commands.extend(unknown(object, now)?);

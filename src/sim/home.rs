@@ -164,7 +164,7 @@ fn agent() -> AgentSettings {
         cluster_domain: "cluster.local".into(),
         resolv_conf: String::new(),
         max_pods: 110,
-        declare_after: Duration::from_secs(3),
+        decide_after: Duration::from_millis(1_500),
     }
 }
 

@@ -10,8 +10,8 @@ use crate::cluster::node::web;
 
 /// Until a node that joins is an object. One second is meant; the rest is for busy machines.
 const JOINS: Duration = Duration::from_secs(5);
-/// Until a killed node is shown as not Ready: `control.declare_after` from gossip's first doubt, which takes about 0.7 s.
-const DIES: Duration = Duration::from_secs(5);
+/// Until a killed node is shown as not Ready: `control.declare_after`.
+const DIES: Duration = Duration::from_secs(3);
 
 /// A pod of the deployment.
 #[derive(Debug, Clone)]

@@ -48,8 +48,8 @@ pub struct NodeSettings {
     pub resolv_conf: String,
     /// Most pods.
     pub max_pods: u32,
-    /// How long a node is silent before it is declared dead; must be the same on all.
-    pub declare_after: Duration,
+    /// After how much silence the quorum decides on a node's death (`plan::liveness`); the same on all.
+    pub decide_after: Duration,
 }
 
 /// What the node's machine is.

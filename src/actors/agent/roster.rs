@@ -177,7 +177,7 @@ impl Roster {
         self.fence.ask(wanted, &self.parts, &self.myself, &mut self.tasks);
         let silence = self.fence.silence();
         for entry in self.pods.values_mut() {
-            let verdict = fencing::judge(entry.tolerated, silence, self.parts.node.declare_after);
+            let verdict = fencing::judge(entry.tolerated, silence, self.parts.node.decide_after);
             if std::mem::replace(&mut entry.fenced, verdict) != verdict
                 && let Some(actor) = &entry.actor
             {

@@ -125,7 +125,7 @@ fn settings() -> NodeSettings {
         cluster_domain: "cluster.local".to_owned(),
         resolv_conf: "nameserver 192.0.2.53\n".to_owned(),
         max_pods: 110,
-        declare_after: Duration::from_secs(3),
+        decide_after: Duration::from_millis(1_500),
     }
 }
 

@@ -29,6 +29,7 @@ use crate::kube::schema;
 use crate::mesh::handle::Mesh;
 use crate::mesh::{identity, quic};
 use crate::model::{Cidr, Revision};
+use crate::plan::liveness::decide_after;
 use crate::runtime::images::toolbox;
 use crate::runtime::{self, machine};
 use crate::store::recovery::Rebuild;
@@ -274,7 +275,7 @@ fn agent(settings: &NodeSettings, place: &Place) -> AgentSettings {
         cluster_domain: place.remembered.cluster.cluster_domain.clone(),
         resolv_conf: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
         max_pods: settings.agent.max_pods,
-        declare_after: settings.control.declare_after,
+        decide_after: decide_after(settings.control.declare_after),
     }
 }
 

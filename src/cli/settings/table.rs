@@ -230,7 +230,7 @@ pub const SETTINGS: &[Setting] = &[
     one(
         "control.declare_after",
         "duration",
-        "How long a node is silent, from gossip's first doubt, before it is declared dead. The same on every node, 1s to 1h.",
+        "Within which a node that has died is declared dead; decided after half of it without a sign of life. The same on every node, 1s to 1h.",
         |s, v| parse::within(v, SECOND, HOUR).map(|wait| s.node.control.declare_after = wait),
     ),
     one(

@@ -56,15 +56,15 @@ fn the_time_is_the_pods_own_within_bounds() {
 #[test]
 fn a_node_without_a_quorum_stops_in_time_and_starts_nothing() {
     let check = |tolerated: Option<u64>, silence: Silence, expect: Verdict| {
-        let verdict = judge(tolerated.map(Duration::from_secs), silence, Duration::from_secs(3));
+        let verdict = judge(tolerated.map(Duration::from_secs), silence, Duration::from_millis(1_500));
         assert_eq!(verdict, expect, "{tolerated:?} {silence:?}");
     };
     let lost = |ms: u64| Silence::For(Duration::from_millis(ms));
-    check(Some(5), lost(5_993), Verdict::Run);
-    // 6 s and a thousandth of it reach 8 s less the margin.
-    check(Some(5), lost(5_995), Verdict::Stop);
-    check(Some(300), lost(300_600), Verdict::Run);
-    check(Some(300), lost(300_700), Verdict::Stop);
+    check(Some(5), lost(4_495), Verdict::Run);
+    // 4.5 s less 4.5 ms, and a thousandth of it, reach 6.5 s less the margin.
+    check(Some(5), lost(4_496), Verdict::Stop);
+    check(Some(300), lost(299_200), Verdict::Run);
+    check(Some(300), lost(299_201), Verdict::Stop);
     check(None, lost(3_600_000), Verdict::Run);
     check(Some(5), Silence::Never(Duration::ZERO), Verdict::Hold);
     check(Some(300), Silence::Never(FIRST_WORD), Verdict::Stop);
@@ -74,12 +74,12 @@ fn a_node_without_a_quorum_stops_in_time_and_starts_nothing() {
 /// A node asks its leader every 250 ms until it is cut off at `cut_ms`; answers take `way_ms` each way, and the last one
 /// may get lost. Its clock runs slower than the leader's by one part in [`DRIFT`]. Gives when, by the leader's clock, the
 /// pod is certainly ended on the node, and when its replacement can be made at the earliest.
-fn lose(cut_ms: u64, way_ms: u64, tolerated: Duration, declare_after: Duration) -> (Duration, Duration) {
+fn lose(cut_ms: u64, way_ms: u64, tolerated: Duration, decide_after: Duration) -> (Duration, Duration) {
     const TICK: u64 = 100;
     let asked: Vec<u64> = (0..).map(|nth| nth * 250).take_while(|at| *at + way_ms <= cut_ms).collect();
     // The leader doubted it long before: only its own answers put the declaration off.
     let answered_here = asked.last().map_or(0, |at| at + way_ms);
-    let declared = Duration::from_millis(answered_here) + declare_after;
+    let declared = Duration::from_millis(answered_here) + decide_after;
     let replaced = declared + tolerated;
     let heard = asked.iter().rev().find(|at| *at + 2 * way_ms <= cut_ms).copied().unwrap_or(0);
     let stops = (0_u64..)
@@ -87,7 +87,7 @@ fn lose(cut_ms: u64, way_ms: u64, tolerated: Duration, declare_after: Duration) 
         .find(|now| {
             let real = *now - Duration::from_millis(heard);
             let shown = real - real / (DRIFT + 1);
-            judge(Some(tolerated), Silence::For(shown), declare_after) == Verdict::Stop
+            judge(Some(tolerated), Silence::For(shown), decide_after) == Verdict::Stop
         })
         .unwrap();
     // One tick more until it is carried out, then the grace.
@@ -97,11 +97,11 @@ fn lose(cut_ms: u64, way_ms: u64, tolerated: Duration, declare_after: Duration) 
 #[test]
 fn whenever_they_lose_each_other_the_pod_has_ended_before_its_replacement_is_made() {
     let mut tightest = Duration::MAX;
-    for (tolerated, declare_after) in [(3, 1), (5, 3), (30, 3), (300, 3), (5, 60)] {
-        let (tolerated, declare_after) = (Duration::from_secs(tolerated), Duration::from_secs(declare_after));
+    for (tolerated, decide_after) in [(3, 500), (5, 1_500), (30, 1_500), (300, 1_500), (5, 30_000)] {
+        let (tolerated, decide_after) = (Duration::from_secs(tolerated), Duration::from_millis(decide_after));
         for cut_ms in (1_000..3_000).step_by(7) {
             for way_ms in [0, 1, 40, 200, 400] {
-                let (ended, replaced) = lose(cut_ms, way_ms, tolerated, declare_after);
+                let (ended, replaced) = lose(cut_ms, way_ms, tolerated, decide_after);
                 let room = replaced.checked_sub(ended).unwrap_or_else(|| panic!("{ended:?} is after {replaced:?}"));
                 tightest = tightest.min(room);
             }

@@ -31,6 +31,8 @@ use crate::actors::supervisor::Child;
 use crate::mesh::exports::Protocol as _;
 use crate::mesh::identity::{Identity, OwnAuthority, Renewal, Signer};
 use crate::mesh::join::Network;
+use crate::mesh::membership;
+use crate::plan::liveness::decide_after;
 use crate::plan::quorum;
 use crate::runtime::network::routes::PodRoutes;
 use crate::store::Store;
@@ -127,7 +129,8 @@ impl Share<'_> {
             mirror: core.mirror.clone(),
             executor: core.registry.clone(),
             world: self.world.clone(),
-            declare_after: self.settings.control.declare_after,
+            decide_after: decide_after(self.settings.control.declare_after),
+            doubted_after: membership::Settings::default().suspect_after,
         };
         let load = load::child(body.mesh.clone());
         vec![neighbours.child(), remember.child(), liveness.child(), backups.child(), load]
