@@ -25,6 +25,7 @@ pub mod volume;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -94,6 +95,10 @@ pub trait ContainerRuntime: Send + Sync + 'static {
 
     /// Every container that is here, with its state: what a restarted node adopts.
     async fn containers(&self) -> Result<Vec<ContainerState>, Error>;
+
+    /// Kills the pod's containers unless this is said again `within` that time, even where the node's process is gone
+    /// then; with `None` no more. False where this runtime has nobody to do it.
+    async fn hold(&self, pod_uid: &str, within: Option<Duration>) -> Result<bool, Error>;
 
     /// Starts another process in a running container.
     async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<ExecSession, Error>;

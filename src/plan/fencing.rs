@@ -98,6 +98,13 @@ pub fn judge(tolerated: Option<Duration>, silence: Silence, decide_after: Durati
     }
 }
 
+/// In how much time the pod must have ended, after this silence of the quorum: [`GRACE`] after [`judge`] first says that it
+/// stops.
+pub fn left(tolerated: Duration, silence: Duration, decide_after: Duration) -> Duration {
+    let whole = (decide_after + tolerated).saturating_sub(MARGIN);
+    (whole - whole / DRIFT + GRACE).saturating_sub(silence)
+}
+
 /// Whether the Node object says that the node was declared dead, and not yet that it is back.
 pub fn is_declared(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();

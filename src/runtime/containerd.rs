@@ -13,6 +13,7 @@ mod pods;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -175,6 +176,10 @@ impl ContainerRuntime for Containerd {
         let all = containers::all(&self.api).await?;
         let now = self.world.clock.now();
         Ok(all.into_iter().map(|found| found.state(tasks.get(&found.id), |spec| self.cgroup_of(spec), now)).collect())
+    }
+
+    async fn hold(&self, _: &str, _: Option<Duration>) -> Result<bool, Error> {
+        Ok(false)
     }
 
     async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<ExecSession, Error> {

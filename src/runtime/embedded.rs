@@ -15,6 +15,7 @@ mod zygote;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -286,6 +287,14 @@ impl ContainerRuntime for Embedded {
             }
         }
         Ok(states)
+    }
+
+    async fn hold(&self, pod_uid: &str, within: Option<Duration>) -> Result<bool, Error> {
+        let within_ms = within.map(|within| u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
+        match self.ask(pod_uid, &Request::Hold { within_ms }).await? {
+            Some(Reply::Done) | None => Ok(true),
+            Some(other) => Err(unexpected(&other)),
+        }
     }
 
     async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<ExecSession, Error> {

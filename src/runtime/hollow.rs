@@ -144,6 +144,11 @@ impl ContainerRuntime for Hollow {
         Ok(self.machine.containers())
     }
 
+    async fn hold(&self, pod_uid: &str, within: Option<Duration>) -> Result<bool, Error> {
+        self.machine.hold(pod_uid, within);
+        Ok(true)
+    }
+
     async fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<ExecSession, Error> {
         match self.machine.phase(id)?.0 {
             Phase::Running { .. } => Ok(exec::pretend(spec)),

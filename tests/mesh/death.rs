@@ -123,7 +123,7 @@ fn taints(api: &Machine) -> Result<String, String> {
 }
 
 #[test]
-fn a_node_that_is_cut_off_ends_its_only_pod_before_another_one_starts() {
+fn a_node_that_is_cut_off_or_whose_process_is_killed_ends_its_only_pod_before_another_one_starts() {
     let segment = Segment::new();
     let Three { a, b, c } = three(&segment, "embedded");
     // The pod begins on the node that will be cut off.
@@ -143,16 +143,7 @@ fn a_node_that_is_cut_off_ends_its_only_pod_before_another_one_starts() {
     let cut = Instant::now();
     c.cut_from(&a);
     c.cut_from(&b);
-    let made = wait_until("another one is made", PATIENCE, || {
-        let other = pods(&a)?.into_iter().any(|pod| pod.name != first.name);
-        if other { Ok(Instant::now()) } else { Err("not yet".to_owned()) }
-    });
-    let last = answering.last();
-    println!("answered last {:?} after the cut, replaced after {:?}", last - cut, made - cut);
-    assert!(last - cut >= Duration::from_secs(3), "it was stopped much too early: {:?}", last - cut);
-    // A look at the API takes less than this: what was seen so much later did not begin before.
-    let looks = Duration::from_millis(300);
-    assert!(last + looks < made, "two of them ran: the first until {:?}, the second from {:?}", last - cut, made - cut);
+    let last = ends_before_another_is_made(&answering, &first, cut, &a);
     wait_until("the other one runs", PATIENCE, || {
         pods(&a)?.into_iter().find(|pod| pod.ready && pod.node != "c").map(drop).ok_or("not yet".to_owned())
     });
@@ -165,6 +156,33 @@ fn a_node_that_is_cut_off_ends_its_only_pod_before_another_one_starts() {
         a.sees_ready("c", true)?;
         same(pods(&a)?.iter().map(|pod| pod.name != first.name).collect::<Vec<_>>(), vec![true])
     });
+    drop(answering);
+
+    // The containers of others outlive their node's process.
+    let second = pods(&c).expect("a list").remove(0);
+    let mut machines = [a, b];
+    let host = machines.iter_mut().find(|machine| machine.name == second.node).expect("it is not on c");
+    let answering = Answering::watch(host, &second.ip);
+    wait_until("it answers", PATIENCE, || answering.lately());
+    let killed = Instant::now();
+    host.kill_9();
+    let last = ends_before_another_is_made(&answering, &second, killed, &c);
+    assert_eq!(answering.last(), last, "the second stays ended");
+}
+
+/// Waits until another pod is made in the place of `pod`, which has ended by then. Gives when it last answered.
+fn ends_before_another_is_made(answering: &Answering, pod: &Pod, since: Instant, api: &Machine) -> Instant {
+    let made = wait_until("another one is made", PATIENCE, || {
+        let other = pods(api)?.into_iter().any(|one| one.name != pod.name);
+        if other { Ok(Instant::now()) } else { Err("not yet".to_owned()) }
+    });
+    let last = answering.last();
+    println!("answered last after {:?}, replaced after {:?}", last - since, made - since);
+    assert!(last - since >= Duration::from_secs(3), "it was stopped much too early: {:?}", last - since);
+    // A look at the API takes less than this: what was seen so much later did not begin before.
+    let looks = Duration::from_millis(300);
+    assert!(last + looks < made, "two of them ran: the first until {:?}, the second from {:?}", last - since, made - since);
+    last
 }
 
 /// When a pod last took a connection, asked every few milliseconds from its own machine.

@@ -16,7 +16,7 @@ use super::{Message, follow, node, orphans};
 use crate::actors::tree::{History, Verdict, policy};
 use crate::kube::object::Object;
 use crate::kube::resource::id;
-use crate::plan::fencing;
+use crate::plan::fencing::{self, Silence};
 use crate::store::watch::Batch;
 use crate::store::{Change, ChangeKind};
 
@@ -24,6 +24,8 @@ use crate::store::{Change, ChangeKind};
 const SYNC_EVERY: Duration = Duration::from_secs(10);
 /// How often what no pod accounts for is looked for.
 const SWEEP_EVERY: Duration = Duration::from_mins(5);
+/// How often the end of a pod that must not run twice is put off.
+const HOLD_EVERY: Duration = Duration::from_millis(500);
 
 /// The agent's memory.
 pub struct Roster {
@@ -46,6 +48,8 @@ struct Entry {
     // How long its node may be declared dead before it is replaced; `None` where it may run twice.
     tolerated: Option<Duration>,
     fenced: fencing::Verdict,
+    // When its end was last put off.
+    held: Option<Instant>,
     actor: Option<ActorRef<pod::Message>>,
     history: History,
     since: Instant,
@@ -151,6 +155,7 @@ impl Roster {
             object,
             gone: false,
             fenced: fencing::Verdict::Run,
+            held: None,
             actor: None,
             history: History::default(),
             since: Instant::now(),
@@ -183,6 +188,29 @@ impl Roster {
             {
                 let _ = actor.cast(pod::Message::Fence(verdict));
             }
+        }
+        self.hold(silence);
+    }
+
+    /// Puts off the end of the pods that must not run twice: should this process die or stand still, the runtime ends them
+    /// in time.
+    fn hold(&mut self, silence: Silence) {
+        for (uid, entry) in &mut self.pods {
+            let due = entry.held.is_none_or(|at| at.elapsed() >= HOLD_EVERY) && entry.fenced == fencing::Verdict::Run;
+            let within = match (entry.tolerated, silence) {
+                (Some(tolerated), Silence::For(silence)) if due => {
+                    Some(fencing::left(tolerated, silence, self.parts.node.decide_after))
+                }
+                (None, _) if entry.held.is_some() => None,
+                _ => continue,
+            };
+            entry.held = within.map(|_| Instant::now());
+            let (runtime, uid) = (self.parts.runtime.clone(), uid.clone());
+            self.tasks.spawn(async move {
+                if let Err(error) = runtime.hold(&uid, within).await {
+                    tracing::warn!(pod = uid, %error, "the end of a pod that must not run twice could not be put off");
+                }
+            });
         }
     }
 

@@ -71,6 +71,19 @@ fn a_node_without_a_quorum_stops_in_time_and_starts_nothing() {
     check(None, Silence::Never(FIRST_WORD), Verdict::Run);
 }
 
+#[test]
+fn it_must_have_ended_a_grace_after_it_is_stopped() {
+    let decide_after = Duration::from_millis(1_500);
+    for tolerated in [3, 5, 300].map(Duration::from_secs) {
+        let whole = left(tolerated, Duration::ZERO, decide_after);
+        let stops = whole - GRACE;
+        assert_eq!(judge(Some(tolerated), Silence::For(stops + Duration::from_millis(1)), decide_after), Verdict::Stop);
+        assert_eq!(judge(Some(tolerated), Silence::For(stops - Duration::from_millis(1)), decide_after), Verdict::Run);
+        assert_eq!(left(tolerated, whole - GRACE, decide_after), GRACE);
+        assert_eq!(left(tolerated, whole + GRACE, decide_after), Duration::ZERO);
+    }
+}
+
 /// A node asks its leader every 250 ms until it is cut off at `cut_ms`; answers take `way_ms` each way, and the last one
 /// may get lost. Its clock runs slower than the leader's by one part in [`DRIFT`]. Gives when, by the leader's clock, the
 /// pod is certainly ended on the node, and when its replacement can be made at the earliest.

@@ -74,6 +74,8 @@ pub(super) struct Container {
     behaviour: Behaviour,
     started: Option<Timestamp>,
     end: Option<End>,
+    /// It is killed then, unless that is put off.
+    held: Option<Timestamp>,
     changed: Arc<Notify>,
 }
 
@@ -91,15 +93,40 @@ impl Container {
 
     fn phase(&self, now: Timestamp) -> Phase {
         let started_at = self.started;
-        match (&self.end, started_at) {
-            (Some(end), _) if end.at <= now => Phase::Exited { started_at, exit: end.exit.clone() },
+        match (self.ending(), started_at) {
+            (Some(end), _) if end.at <= now => Phase::Exited { started_at, exit: end.exit },
             (_, Some(started_at)) => Phase::Running { started_at },
             _ => Phase::Created,
         }
     }
 }
 
+impl Container {
+    /// Its end, by itself or by whoever holds it.
+    fn ending(&self) -> Option<End> {
+        let killed = self.held.filter(|_| self.started.is_some()).map(|at| killed(SIGKILL, at));
+        self.end.clone().into_iter().chain(killed).min_by_key(|end| end.at)
+    }
+
+    /// Puts off its end by whoever holds it, where that has not come.
+    fn hold(&mut self, until: Option<Timestamp>, now: Timestamp) {
+        if self.held.is_some_and(|at| at <= now) {
+            self.end = self.ending();
+        }
+        self.held = until;
+        self.wake();
+    }
+}
+
 impl Machine {
+    /// Kills a pod's containers unless that is put off within the time.
+    pub(super) fn hold(&self, pod_uid: &str, within: Option<Duration>) {
+        let now = self.now();
+        let mut state = self.state.lock();
+        let its = state.containers.iter_mut().filter(|(id, _)| id.pod_uid == pod_uid);
+        its.for_each(|(_, container)| container.hold(within.map(|within| now + within), now));
+    }
+
     /// A machine with nothing on it but the images of `options`. Call inside the runtime whose time it follows.
     pub fn new(options: MachineOptions, world: World) -> Arc<Self> {
         let rng = Mutex::new(world.entropy.fork());
@@ -176,7 +203,7 @@ impl Machine {
             return Err(Error::Create(reason.clone()));
         }
         let container =
-            Container { spec: spec.clone(), behaviour, started: None, end: None, changed: Arc::new(Notify::new()) };
+            Container { spec: spec.clone(), behaviour, started: None, end: None, held: None, changed: Arc::new(Notify::new()) };
         state.containers.insert(spec.id.clone(), container);
         Ok(())
     }
@@ -222,10 +249,9 @@ impl Machine {
             },
             _ => return Ok(()),
         };
-        let sooner = container.end.as_ref().is_none_or(|end| now + after < end.at);
+        let sooner = container.ending().is_none_or(|end| now + after < end.at);
         if sooner {
-            let exit = Exit { code: 128 + signal, signal: Some(signal), oom_killed: false, finished_at: now + after };
-            container.end = Some(End { at: now + after, exit });
+            container.end = Some(killed(signal, now + after));
             container.wake();
         }
         Ok(())
@@ -235,7 +261,7 @@ impl Machine {
     pub(super) fn phase(&self, id: &ContainerId) -> Result<(Phase, Option<Timestamp>), Error> {
         let state = self.state.lock();
         let container = state.containers.get(id).ok_or_else(|| missing(id))?;
-        Ok((container.phase(self.world.clock.now()), container.end.as_ref().map(|end| end.at)))
+        Ok((container.phase(self.world.clock.now()), container.ending().map(|end| end.at)))
     }
 
     pub(super) fn changes(&self, id: &ContainerId) -> Result<Arc<Notify>, Error> {
@@ -247,6 +273,10 @@ impl Machine {
 fn scripted_end(behaviour: &Behaviour, at: Timestamp) -> End {
     let (code, signal) = if behaviour.oom { (128 + SIGKILL, Some(SIGKILL)) } else { (behaviour.exit_code, None) };
     End { at, exit: Exit { code, signal, oom_killed: behaviour.oom, finished_at: at } }
+}
+
+fn killed(signal: i32, at: Timestamp) -> End {
+    End { at, exit: Exit { code: 128 + signal, signal: Some(signal), oom_killed: false, finished_at: at } }
 }
 
 fn missing(id: &ContainerId) -> Error {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -42,6 +43,8 @@ pub(super) struct Pod {
     execs: BTreeMap<i32, u64>,
     strays: Strays,
     stopping: Option<u64>,
+    /// Every container is killed then, unless that is put off.
+    held: Option<Instant>,
 }
 
 /// A fork that is at work for a client.
@@ -88,6 +91,7 @@ impl Pod {
             execs: BTreeMap::new(),
             strays: Strays::new(),
             stopping: None,
+            held: None,
         })
     }
 
@@ -96,6 +100,10 @@ impl Pod {
         loop {
             for event in self.poll()? {
                 self.handle(event);
+            }
+            if self.held.is_some_and(|until| until <= Instant::now()) {
+                self.held = None;
+                self.kill_all();
             }
             if self.launches.is_empty() {
                 self.strays.clear();
@@ -129,12 +137,24 @@ impl Pod {
         if self.clients.len() < CLIENTS {
             watch(Event::Connection, self.listener.as_fd());
         }
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, self.patience()) {
             Err(Errno::EINTR) => return Ok(Vec::new()),
             other => other?,
         };
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         Ok(events.into_iter().zip(ready).filter_map(|(event, ready)| ready.then_some(event)).collect())
+    }
+
+    /// Until the containers are to be killed, rounded up.
+    fn patience(&self) -> PollTimeout {
+        let Some(until) = self.held else { return PollTimeout::NONE };
+        let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    }
+
+    fn kill_all(&self) {
+        let running = self.containers.values().filter(|container| container.is_running());
+        running.for_each(|container| drop(deliver(container.pid, Signal::SIGKILL as i32)));
     }
 
     fn handle(&mut self, event: Event) {
@@ -204,10 +224,11 @@ impl Pod {
             }
             Request::Stop => {
                 self.stopping = Some(id);
-                self.containers
-                    .values()
-                    .filter(|c| c.is_running())
-                    .for_each(|c| drop(deliver(c.pid, Signal::SIGKILL as i32)));
+                self.kill_all();
+            }
+            Request::Hold { within_ms } => {
+                self.held = within_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+                self.answer(id, &Reply::Done);
             }
         }
     }
@@ -273,10 +294,7 @@ impl Pod {
             _ => self.answer(client, &reply),
         }
         if self.stopping.is_some() {
-            self.containers
-                .values()
-                .filter(|c| c.is_running())
-                .for_each(|c| drop(deliver(c.pid, Signal::SIGKILL as i32)));
+            self.kill_all();
         }
     }
 

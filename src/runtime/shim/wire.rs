@@ -54,6 +54,11 @@ pub enum Request {
     },
     /// Kill everything and end. Answered when all have ended.
     Stop,
+    /// Kill every container unless this is asked again in time.
+    Hold {
+        /// In how many milliseconds; `None`: no more.
+        within_ms: Option<u64>,
+    },
 }
 
 /// A container to start; its directory has `config.json` (the OCI spec).

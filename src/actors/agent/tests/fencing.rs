@@ -52,6 +52,31 @@ async fn such_a_pod_is_stopped_in_time_and_runs_again_when_the_quorum_is_back() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_the_nodes_process_dies_the_runtime_ends_such_a_pod_in_time() {
+    let mut bench = Bench::start().await;
+    bench.api.put(key("db"), single("db"));
+    bench.api.put(key("web"), pod("web", json!({}), json!({})));
+    bench.pass(600).await;
+    assert_eq!(bench.running(), 2, "its end was put off all the while");
+    bench.halt().await;
+    bench.pass(STOPS_AFTER - 1).await;
+    assert_eq!(bench.running(), 2);
+    bench.pass(3).await;
+    assert_eq!(bench.running(), 1, "the other goes on");
+    bench.boot().await;
+    bench.pass(5).await;
+    assert_eq!(bench.line("db"), "Running ready=True restarts=1 running");
+    // One that may run twice from now on is held no more.
+    let mut free = single("db");
+    free["metadata"]["annotations"] = json!({});
+    bench.api.put(key("db"), free);
+    bench.pass(5).await;
+    bench.halt().await;
+    bench.pass(600).await;
+    assert_eq!(bench.running(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_ignores_its_end_is_killed_whatever_grace_it_asks_for() {
     let mut bench = Bench::start().await;
     let mut deaf = single("deaf");
