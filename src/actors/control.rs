@@ -2,11 +2,12 @@
 //! waits until their effects are in the mirror before it plans again.
 //!
 //! Rooms: `carry` how the commands of one plan are carried out; `host` the controllers that are placed on this node;
-//! `report` what they are doing.
+//! `report` what they are doing; `seat` the places of those that are no planners.
 
 mod carry;
 pub mod host;
 pub mod report;
+pub mod seat;
 #[cfg(test)]
 mod tests;
 

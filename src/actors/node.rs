@@ -23,6 +23,7 @@ use super::agent::parts::{MAX_STARTS, Parts};
 use super::agent::{Agent, ImagePuller, LocalGateway, parts};
 use super::control::host::{self, Host};
 use super::control::report::{Board, Reports};
+use super::control::seat::Seat;
 use super::control::{self, Control};
 use super::executor::Executor;
 use super::mirror::Mirror;
@@ -39,7 +40,7 @@ use crate::kube::resource::id;
 use crate::mesh::exports::Protocol as _;
 use crate::mesh::handle::Mesh;
 use crate::model::{ObjectKey, Revision};
-use crate::plan;
+use crate::plan::{self, placement};
 use crate::runtime::logs::LogSource;
 use crate::runtime::probe::Prober;
 use crate::runtime::volume::Volumes;
@@ -89,8 +90,12 @@ pub struct Core {
     pub registry: Arc<Registry>,
     /// The copy of every object.
     pub mirror: Arc<Mirror>,
-    /// Names of the control actors.
+    /// Names of the planners among the control actors.
     pub actors: Arc<BTreeSet<&'static str>>,
+    /// Place of the cluster's authority.
+    pub issuer: Arc<Seat>,
+    /// Place of whoever places all others.
+    pub placement: Arc<Seat>,
 }
 
 /// A node that runs.
@@ -123,7 +128,14 @@ impl Node {
         let service = Service::new(registry.clone(), gateway, Arc::new(BuiltIn), &parts.limits);
         let controllers = control_actors(&parts);
         let actors = Arc::new(controllers.iter().map(|one| one.name()).collect());
-        let core = Core { service: service.clone(), registry: registry.clone(), mirror: mirror.clone(), actors };
+        let core = Core {
+            service: service.clone(),
+            registry: registry.clone(),
+            mirror: mirror.clone(),
+            actors,
+            issuer: Seat::new(placement::ISSUER),
+            placement: Seat::new(placement::PLACEMENT),
+        };
         let mut children = more(&core);
         children.push(replica(&parts.store));
         children.push(follow(&mirror, &parts.store));
@@ -251,6 +263,7 @@ fn control(parts: &NodeParts, controllers: Vec<Arc<dyn plan::Controller>>, core:
     let host = host::Parts {
         node: parts.agent.name.clone(),
         controllers,
+        seats: vec![core.issuer.clone(), core.placement.clone()],
         mirror: mirror.clone(),
         registry: registry.clone(),
         world: parts.world.clone(),

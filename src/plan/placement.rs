@@ -23,6 +23,13 @@ pub const CRASHES: &str = "shoal.dev/crashes";
 /// An actor that failed so often in a row is moved.
 pub const MAX_CRASHES: u32 = 5;
 
+/// Lets nodes in, signs their certificates, and sees them off.
+pub const ISSUER: &str = "certificate-issuer";
+/// Places all others, and keeps the voters.
+pub const PLACEMENT: &str = "placement";
+/// Actors that work on the node that leads, because they change the log's own membership.
+pub const WITH_LEADER: [&str; 2] = [ISSUER, PLACEMENT];
+
 /// A placement as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
@@ -45,6 +52,8 @@ pub struct Home {
     pub node: String,
     /// Whether it answers.
     pub well: bool,
+    /// Whether it leads.
+    pub leads: bool,
 }
 
 /// An actor's next placement.
@@ -87,7 +96,7 @@ fn placed(object: &Object) -> Result<Placed, DecodeError> {
     })
 }
 
-/// What must be moved: actors without a place, on a node that is no home or does not answer, that keep failing where
+/// What must be moved: those [`WITH_LEADER`] to the leader; of `actors`, those without a place, on a node that is no home or does not answer, that keep failing where
 /// they are, or that are wanted elsewhere; and one actor of the most loaded home, where it has two more than another.
 pub fn next(actors: &BTreeSet<&str>, placed: &BTreeMap<String, Placed>, homes: &[Home]) -> Vec<Move> {
     let mut loads: BTreeMap<&str, usize> =
@@ -95,6 +104,7 @@ pub fn next(actors: &BTreeSet<&str>, placed: &BTreeMap<String, Placed>, homes: &
     if loads.is_empty() {
         return Vec::new();
     }
+    let mut moves = follow_leader(placed, homes);
     let mut homeless = Vec::new();
     for actor in actors {
         let place = placed.get(*actor);
@@ -103,7 +113,6 @@ pub fn next(actors: &BTreeSet<&str>, placed: &BTreeMap<String, Placed>, homes: &
             None => homeless.push((*actor, place)),
         }
     }
-    let mut moves = Vec::new();
     for (actor, place) in homeless {
         let Some(to) = choose(place, &loads) else { continue };
         loads.entry(to).and_modify(|load| *load += 1);
@@ -113,6 +122,13 @@ pub fn next(actors: &BTreeSet<&str>, placed: &BTreeMap<String, Placed>, homes: &
         moves.extend(even_out(actors, placed, &loads));
     }
     moves
+}
+
+fn follow_leader(placed: &BTreeMap<String, Placed>, homes: &[Home]) -> Vec<Move> {
+    let Some(leader) = homes.iter().find(|home| home.leads) else { return Vec::new() };
+    let places = WITH_LEADER.iter().map(|actor| (*actor, placed.get(*actor)));
+    let away = places.filter(|(_, place)| place.is_none_or(|place| place.node != leader.node));
+    away.map(|(actor, place)| move_of(actor, place, &leader.node)).collect()
 }
 
 fn must_move(place: &Placed, homes: &BTreeMap<&str, usize>) -> bool {

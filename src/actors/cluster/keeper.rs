@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use super::ledger::{LEAVING, Ledger};
+use crate::actors::control::report::Report;
 use crate::actors::mirror::Mirror;
 use crate::actors::service::Service as Task;
 use crate::actors::supervisor::Child;
@@ -68,8 +69,10 @@ pub struct Keeper {
     pub world: World,
     /// How many vote, and how soon one is replaced.
     pub terms: Terms,
-    /// Every control actor.
+    /// Every planner among the control actors.
     pub actors: Arc<BTreeSet<&'static str>>,
+    /// Where this says what it does.
+    pub report: Arc<Report>,
     /// What this node knows while it leads.
     pub tenure: Arc<Mutex<Tenure>>,
     /// Whether every voter that answers holds the keys of today: what is signed with them outlives this leader.
@@ -131,7 +134,10 @@ impl Keeper {
         };
         let view = self.mesh.view().borrow().clone();
         let replicas = self.replicas(&view, since)?;
-        self.place(&replicas).await?;
+        // Whoever leaves lets another lead first; that one places.
+        if !replicas.iter().any(|one| one.leads && one.health == Health::Leaving) {
+            self.place(&replicas).await?;
+        }
         self.give(&replicas).await;
         match quorum::next(&replicas, &self.terms) {
             Some(step) => self.take(step, &replicas).await,
@@ -211,6 +217,7 @@ impl Keeper {
             Step::Vote(voters) => {
                 let nodes: Vec<String> = voters.iter().map(|id| node(*id)).collect();
                 tracing::info!(?nodes, "these nodes vote from now on");
+                self.did(format!("lets {} vote", nodes.join(", ")));
                 // Newcomers are given the keys once more: they may have lost them since.
                 let old = replicas.iter().filter(|one| one.votes && voters.contains(&one.id)).map(|one| one.id);
                 let old: BTreeSet<u64> = old.collect();
@@ -222,6 +229,10 @@ impl Keeper {
                 self.store.hand_over(id).await.map_err(failed)
             }
         }
+    }
+
+    fn did(&self, what: String) {
+        self.report.did(self.world.clock.now(), what);
     }
 
     async fn entrust(&self, id: u64, node: &str) {
@@ -247,7 +258,8 @@ impl Keeper {
     /// Moves control actors whose nodes do not answer, and spreads the others.
     async fn place(&self, replicas: &[Replica]) -> Result<(), Status> {
         let voters = replicas.iter().filter(|one| one.votes);
-        let home = |one: &Replica| Home { node: one.node.clone(), well: one.health == Health::Well };
+        let home =
+            |one: &Replica| Home { node: one.node.clone(), well: one.health == Health::Well, leads: one.leads };
         let homes: Vec<Home> = voters.map(home).collect();
         let placed = placement::read(&self.mirror.snapshot().read());
         let placed = placed.map_err(|error| Status::internal(error.to_string()))?;
@@ -262,6 +274,7 @@ impl Keeper {
             self.ledger.begin_epoch(fence, command).await?;
             let from = known.map_or("nowhere", |known| known.node.as_str());
             tracing::info!(actor = step.actor, from, to = step.to, epoch = step.epoch.0, "a control actor was placed");
+            self.did(format!("placed {} on {}", step.actor, step.to));
         }
         // The next look sees what this one did.
         self.mirror.reached(self.store.revision()).await;

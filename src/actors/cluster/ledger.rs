@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use crate::actors::control::seat::Seat;
 use crate::api::identity::Identity;
 use crate::api::registry::{Caller, Registry};
 use crate::kube::resource::id;
@@ -38,6 +39,7 @@ pub type Entries = BTreeMap<String, String>;
 #[derive(Clone)]
 pub struct Ledger {
     registry: Arc<Registry>,
+    seat: Option<Arc<Seat>>,
 }
 
 /// A map as it was read.
@@ -52,7 +54,13 @@ pub struct Page {
 impl Ledger {
     /// The ledger behind a registry.
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry }
+        Self { registry, seat: None }
+    }
+
+    /// The same one, in which only whoever has the `seat` writes.
+    #[must_use]
+    pub fn seated(&self, seat: Arc<Seat>) -> Self {
+        Self { registry: self.registry.clone(), seat: Some(seat) }
     }
 
     /// Waits until reads see everything that was acknowledged before.
@@ -147,8 +155,7 @@ impl Ledger {
     /// # Errors
     /// As the API has it.
     pub async fn execute(&self, command: Command) -> Result<(), Status> {
-        let caller = Caller::new(Identity::controller("shoal"), 0);
-        self.registry.execute(&caller, command).await.map(drop)
+        self.registry.execute(&self.caller()?, command).await.map(drop)
     }
 
     /// Begins an actor's next epoch with a command: from its revision on, writes of older ones are refused.
@@ -159,6 +166,15 @@ impl Ledger {
         let mut caller = Caller::new(Identity::controller("shoal"), 0);
         caller.fence = Some(fence);
         self.registry.execute(&caller, command).await.map(drop)
+    }
+
+    fn caller(&self) -> Result<Caller, Status> {
+        let mut caller = Caller::new(Identity::controller("shoal"), 0);
+        if let Some(seat) = &self.seat {
+            let fence = seat.fence();
+            caller.fence = Some(fence.ok_or_else(|| Status::internal(format!("{} is not placed here", seat.actor())))?);
+        }
+        Ok(caller)
     }
 
     async fn write(
@@ -185,9 +201,8 @@ impl Ledger {
 
     /// "Already exists" is a lost race here.
     async fn create(&self, resource: ResourceId, body: Value) -> Result<(), Status> {
-        let caller = Caller::new(Identity::controller("shoal"), 0);
         let command = Command::Create { resource, namespace: NAMESPACE.into(), body };
-        match self.registry.execute(&caller, command).await? {
+        match self.registry.execute(&self.caller()?, command).await? {
             Some(_) => Ok(()),
             None => Err(Status::conflict("", resource.plural, "", "it was made meanwhile")),
         }

@@ -115,6 +115,10 @@ impl Cluster for Members {
         {
             return Err(Status::new(404, "NotFound", format!("there is no control actor {actor:?}")));
         }
+        if placement::WITH_LEADER.contains(&actor) {
+            let message = format!("{actor} runs on the node that leads, whichever that is");
+            return Err(Status::new(409, "Conflict", message));
+        }
         let voters = self.quorum.store.members();
         let votes = |node: &str| voters.iter().any(|one| one.node == node && one.standing != Standing::Learner);
         if let Some(node) = node.filter(|node| !votes(node)) {

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use super::desk::{Ask, AuthorityCalls, Told};
 use super::ledger::Ledger;
+use crate::actors::control::seat::Seat;
 use crate::actors::mirror::Mirror;
 use crate::kube::status::Status;
 use crate::mesh::address::Refusal;
@@ -54,6 +55,7 @@ pub struct Office {
     pub world: World,
     /// What is the same for everybody.
     pub terms: Terms,
+    seat: Arc<Seat>,
     entrusted: Arc<AtomicBool>,
     turn: tokio::sync::Mutex<()>,
     waiting: tokio::sync::Semaphore,
@@ -88,16 +90,19 @@ pub struct Doors {
     pub world: World,
     /// Whether every voter that answers holds the keys of today.
     pub entrusted: Arc<AtomicBool>,
+    /// The office's placement.
+    pub seat: Arc<Seat>,
 }
 
 impl Office {
     /// An office with the keys of `identity`.
     pub fn new(identity: Arc<Mutex<Identity>>, live: LiveIdentity, doors: Doors, terms: Terms) -> Arc<Self> {
-        let Doors { ledger, mirror, store, view, world, entrusted } = doors;
+        let Doors { ledger, mirror, store, view, world, entrusted, seat } = doors;
         Arc::new(Self {
             identity,
             live,
-            ledger,
+            ledger: ledger.seated(seat.clone()),
+            seat,
             mirror,
             store,
             view,
@@ -112,6 +117,11 @@ impl Office {
     /// Whether the authority's key is on this node.
     pub fn holds_key(&self) -> bool {
         self.identity.lock().authority().is_some()
+    }
+
+    /// Whether it is this office that answers: its node leads, and its Lease says so.
+    pub fn is_open(&self) -> bool {
+        self.store.leads() && self.seat.fence().is_some()
     }
 
     fn authority(&self) -> Result<Authority, Refusal> {
@@ -138,6 +148,19 @@ impl Office {
         Ok(Told::Renewed { chain_pem, authorities_pem: self.live.bundle().pem() })
     }
 
+    /// What it is doing, for `shoal status`.
+    fn note(&self, ask: &Ask, from: &NodeId) {
+        let what = match ask {
+            Ask::Join(_) => format!("a join through {from}"),
+            Ask::Renew(_) => format!("a certificate for {from}"),
+            Ask::Remove(node) => format!("the removal of {node}"),
+            Ask::Rotate => "a new authority".to_owned(),
+            Ask::Renumber => format!("a new replica for {from}"),
+        };
+        self.seat.report().did(self.world.clock.now(), what);
+        self.seat.report().waits(MAX_WAITING - self.waiting.available_permits());
+    }
+
     /// Waits until the mirror shows everything that was acknowledged.
     async fn see_everything(&self) -> Result<(), Status> {
         let revision = self.ledger.refresh().await?;
@@ -149,9 +172,10 @@ impl Office {
 #[async_trait]
 impl Handler<AuthorityCalls> for Office {
     async fn handle(&self, from: &NodeId, ask: Ask) -> Result<Told, Refusal> {
-        if !self.store.leads() {
+        if !self.is_open() {
             return Err(Refusal::Busy); // whoever asks looks for the leader again
         }
+        self.note(&ask, from);
         match ask {
             Ask::Join(request) => {
                 let answer = match self.admit(&request).await {

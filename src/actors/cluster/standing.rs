@@ -124,7 +124,7 @@ impl Standing {
             return Ok(SOON);
         }
         let mut wait = LOOK_EVERY;
-        if self.store.leads() && self.office.holds_key() {
+        if self.office.is_open() && self.office.holds_key() {
             wait = self.office.keep().await?.unwrap_or(wait);
             (self.kubeconfig)(&self.identity.lock());
         }

@@ -14,6 +14,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
 
 use super::report::Board;
+use super::seat::Seat;
 use super::{Control, ControlActor, Metrics};
 use crate::actors::executor::{Executor, Fenced};
 use crate::actors::mirror::{Inbox, Mirror};
@@ -36,6 +37,8 @@ pub struct Parts {
     pub node: String,
     /// Every control actor that may be placed here.
     pub controllers: Vec<Arc<dyn Controller>>,
+    /// Those that are no planners.
+    pub seats: Vec<Arc<Seat>>,
     /// Where the Leases are seen.
     pub mirror: Arc<Mirror>,
     /// Writes.
@@ -169,6 +172,9 @@ impl State {
         let Some(hosted) = self.actors.remove(actor) else { return };
         tracing::info!(actor, epoch = hosted.epoch.0, "a control actor is no longer placed here");
         self.parts.board.remove(actor);
+        if let Some(seat) = self.parts.seat(actor) {
+            seat.leave();
+        }
         if let Some(cell) = hosted.cell {
             cell.kill();
         }
@@ -176,6 +182,11 @@ impl State {
 
     async fn start(&mut self, actor: &str, epoch: Epoch, myself: &ActorRef<Message>) {
         let Some(hosted) = self.actors.get_mut(actor).filter(|hosted| hosted.epoch == epoch) else { return };
+        if let Some(seat) = self.parts.seat(actor) {
+            tracing::info!(actor, epoch = epoch.0, "a control actor is at work");
+            self.parts.board.put(actor, epoch, 0, seat.report().clone());
+            return seat.take(epoch);
+        }
         let Some(controller) = self.parts.controllers.iter().find(|one| one.name() == actor) else {
             tracing::warn!(actor, "this release knows no such control actor");
             return;
@@ -225,6 +236,10 @@ impl State {
 }
 
 impl Parts {
+    fn seat(&self, actor: &str) -> Option<&Arc<Seat>> {
+        self.seats.iter().find(|seat| seat.actor() == actor)
+    }
+
     fn executor(&self, actor: &str, epoch: Epoch) -> Arc<dyn Executor> {
         Arc::new(Fenced { registry: self.registry.clone(), fence: Fence { actor: actor.into(), epoch } })
     }

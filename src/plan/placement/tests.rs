@@ -5,7 +5,7 @@ use super::*;
 const ACTORS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 fn homes(well: &[&str], ill: &[&str]) -> Vec<Home> {
-    let home = |node: &&str, well| Home { node: (*node).into(), well };
+    let home = |node: &&str, well| Home { node: (*node).into(), well, leads: false };
     well.iter().map(|node| home(node, true)).chain(ill.iter().map(|node| home(node, false))).collect()
 }
 
@@ -74,6 +74,22 @@ fn an_actor_that_keeps_failing_is_moved_where_there_is_another_home() {
     assert_eq!(moves.len(), 1);
     assert_ne!(moves[0].to, was);
     assert!(next(&ACTORS.into(), &placed, &homes(&[was.as_str()], &[])).iter().all(|step| step.actor != "a"));
+}
+
+#[test]
+fn some_follow_the_leader_and_count_for_nobody() {
+    let mut placed = BTreeMap::new();
+    let mut three = homes(&["n1", "n2", "n3"], &[]);
+    three[1].leads = true;
+    settle(&mut placed, &three);
+    assert!(WITH_LEADER.iter().all(|actor| placed[*actor].node == "n2"), "{placed:?}");
+    let others = |placed: &BTreeMap<String, Placed>, node: &str| {
+        placed.iter().filter(|(actor, place)| !WITH_LEADER.contains(&actor.as_str()) && place.node == node).count()
+    };
+    assert_eq!(["n1", "n2", "n3"].map(|node| others(&placed, node)), [2, 2, 2]);
+    (three[1].leads, three[2].leads) = (false, true);
+    let moves = next(&ACTORS.into(), &placed, &three);
+    assert_eq!(moves.iter().map(|step| (&*step.actor, &*step.to)).collect::<Vec<_>>(), [(ISSUER, "n3"), (PLACEMENT, "n3")]);
 }
 
 #[test]

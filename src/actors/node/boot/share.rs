@@ -167,6 +167,7 @@ impl Share<'_> {
             world: self.world.clone(),
             terms: quorum::Terms { voters_max: usize::from(control.voters_max), replace_after: control.replace_after },
             actors: core.actors.clone(),
+            report: core.placement.report().clone(),
             tenure: Arc::default(),
             entrusted,
         }
@@ -183,6 +184,7 @@ impl Share<'_> {
     ) -> Arc<Office> {
         let doors = Doors {
             entrusted: entrusted.clone(),
+            seat: core.issuer.clone(),
             ledger: ledger.clone(),
             mirror: core.mirror.clone(),
             store: core.registry.store().clone(),
