@@ -247,6 +247,11 @@ async fn a_full_follower_stops_nobody_and_a_full_leader_takes_deletes() {
         stores[0].commit(fat.clone()).await.unwrap();
     }
     assert!(stores[0].leads() && stores[0].lost().is_none() && !stores[0].stats().disk_full);
+    // The full one keeps what it has, and gets the rest once there is room.
+    assert!(stores[2].failure().is_none() && stores[2].stats().disk_full);
+    assert!(stores[2].revision() < stores[0].revision());
+    disks[2].set_faults(Faults::default());
+    eventually("it has everything", || stores[2].revision() == stores[0].revision()).await;
     disks[0].set_faults(full);
     while stores[0].commit(fat.clone()).await.is_ok() {}
     assert_eq!(stores[0].commit(fat.clone()).await, Err(Error::DiskFull));
