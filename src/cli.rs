@@ -24,6 +24,7 @@ mod logging;
 mod logs;
 mod members;
 mod preflight;
+mod reader;
 mod recover;
 pub mod settings;
 mod sim;
@@ -70,19 +71,12 @@ fn before_clap(typed: &[OsString]) -> Option<ExitCode> {
     })
 }
 
-/// `shoal get pods | head` shall end as other programs do, not with a panic. Sockets do not raise the signal.
-fn end_quietly_with_the_reader() {
-    use nix::sys::signal::{SigHandler, Signal, signal};
-    // SAFETY: the default handler runs no code of this process.
-    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-}
-
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     // Both providers of cryptography may be linked; the first call decides, later ones change nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    // Whoever has things to remove at the end must come to it. (Vectored writes to sockets raise the signal all the same.)
+    // Whoever has things to remove at the end must come to it.
     if !matches!(arguments.command, Command::Up(_) | Command::Down(_) | Command::Chaos(_)) {
-        end_quietly_with_the_reader();
+        reader::end_quietly_without();
     }
     match arguments.command {
         Command::Up(flags) => up::run(flags),

@@ -50,7 +50,7 @@ pub mod watch;
 pub mod witness;
 mod writer;
 
-pub use contact::{Freshness, LOST_AFTER, Lost};
+pub use contact::{Freshness, LOST_AFTER, Lost, Silence};
 pub use handle::Store;
 pub use open::{Driver, Role, StoreOptions};
 pub use raft::peers::{Alone, PeerAnswer, PeerRequest, Peers};

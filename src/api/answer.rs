@@ -213,6 +213,7 @@ pub fn failure(status: &Status, encoding: Encoding) -> Response<Body> {
     if let Some(seconds) = status.retry_after_seconds {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    warn(response.headers_mut(), status.warning.as_slice());
     response
 }
 

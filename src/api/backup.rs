@@ -34,7 +34,7 @@ pub async fn backup(service: &Service, cluster: String) -> Result<Response<Body>
     let store = service.registry.store();
     let stale = match store.refresh().await.map_err(|error| store_failure(&error))? {
         Freshness::Newest(_) => None,
-        Freshness::Stale(since) => Some(super::registry::Stale(since)),
+        Freshness::Stale(silence) => Some(super::registry::Stale(silence)),
     };
     let time = service.registry.world().clock.now().rfc3339();
     let release = env!("CARGO_PKG_VERSION").into();

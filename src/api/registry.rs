@@ -128,19 +128,21 @@ impl Registry {
     }
 
     /// Makes a write again that was refused for what this replica has, where that turns out to be old: a client may have
-    /// seen something newer on another node.
+    /// seen something newer on another node. A leader asks too: it may have been replaced and not know it yet.
     async fn unless_behind<T, F>(&self, write: impl Fn() -> F) -> Result<T, Status>
     where
         F: Future<Output = Result<T, Status>>,
     {
         let known = self.store.revision();
         let refused = match write().await {
-            Err(status) if matches!(status.code, 404 | 409) && !self.store.leads() => status,
+            Err(status) if matches!(status.code, 404 | 409) => status,
             settled => return settled,
         };
         match self.store.barrier().await {
             Ok(newest) if newest > known => write().await,
-            _ => Err(refused),
+            Ok(_) => Err(refused),
+            // Nobody here knows whether the reason still holds.
+            Err(error) => Err(store_failure(&error)),
         }
     }
 
@@ -212,7 +214,8 @@ pub fn store_failure(error: &store::Error) -> Status {
             status.retry_after_seconds = Some(1);
             status
         }
-        store::Error::Unavailable | store::Error::NotLeader { .. } => {
+        // The process ends, and another node answers.
+        store::Error::Disk | store::Error::Unavailable | store::Error::NotLeader { .. } => {
             Status::new(503, "ServiceUnavailable", error.to_string())
         }
         store::Error::NoQuorum { .. } => {
@@ -221,15 +224,18 @@ pub fn store_failure(error: &store::Error) -> Status {
             status
         }
         store::Error::Invalid => Status::new(413, "RequestEntityTooLarge", error.to_string()),
-        store::Error::Disk
-        | store::Error::DiskFull
-        | store::Error::Damaged(_)
-        | store::Error::Foreign(_)
-        | store::Error::Locked(_) => Status::internal(error.to_string()),
+        // Nothing was written; deletes still pass, and make the room.
+        store::Error::DiskFull => Status::new(507, "InsufficientStorage", format!("{error}: {MAKE_ROOM}")),
+        store::Error::Damaged(_) | store::Error::Foreign(_) | store::Error::Locked(_) => {
+            Status::internal(error.to_string())
+        }
     }
 }
 
 const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
+
+const MAKE_ROOM: &str = "the node that leads the cluster has no room for more; nothing was written. Reads and deletes \
+                         go on, and so do writes once there is room";
 
 /// This replica did not come to the revision in time.
 fn too_large(what: &str) -> Status {

@@ -3,10 +3,11 @@
 //! The core is pure: `scenario` is what a run does, `schedule` when, `history` what clients saw, `check` whether a correct
 //! cluster may have shown it, `figures` and `report` what a reader gets. Around it: `ground` the networks and directories,
 //! `machine` a node's process, `cluster` all of them, `door` a node's API, `load` the clients, `faults` what goes wrong,
-//! `ending` the last look, `recorder` writes the history.
+//! `damage` the worst of them, `ending` the last look, `recorder` writes the history.
 
 mod check;
 mod cluster;
+mod damage;
 mod door;
 mod ending;
 mod faults;
@@ -141,13 +142,14 @@ async fn drive(
     let shared = Arc::new(Shared { doors, recorder: Recorder::begin(), load: scenario.load.clone() });
     let mut clients = Clients::start(&shared);
     let planned = schedule::faults(&scenario.fault);
-    Faults::new(&mut cluster, &shared.recorder, &planned).run(scenario.duration).await;
+    Faults::new(&mut cluster, &shared, &planned).run(scenario.duration).await;
     let ended = shared.recorder.now();
     shared.recorder.note(|history| history.load_ended = ended);
     clients.stop_writing().await;
     eprintln!("{:>7} ms  end of load; waiting for the cluster to heal and to converge", ended / 1000);
     ending::heal(&shared, &mut cluster, scenario.settle).await;
     ending::converge(&shared, scenario.settle).await;
+    damage::mended(&shared, scenario.settle).await;
     let last = ending::write_last(&shared, scenario.settle).await;
     ending::list(&shared).await;
     clients.finish(last, scenario.settle).await;

@@ -20,6 +20,8 @@ pub struct Status {
     pub retry_after_seconds: Option<u32>,
     /// Where an expired list may be continued at a newer revision.
     pub continue_token: Option<String>,
+    /// For a `Warning` header: what a reader of the failure must know, e.g. that it may be stale.
+    pub warning: Option<String>,
 }
 
 /// The object that a failure is about.
@@ -58,6 +60,7 @@ impl Status {
             causes: Vec::new(),
             retry_after_seconds: None,
             continue_token: None,
+            warning: None,
         }
     }
 

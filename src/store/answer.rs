@@ -79,6 +79,11 @@ impl Store {
             request.prev_log_id = request.prev_log_id.map(|before| own.filter(|_| same(&before)).unwrap_or(before));
         }
         let leader = request.vote.leader_id.node_id;
+        let lacks_room = self.lacks_room(&request.entries).await;
+        if lacks_room {
+            // The rest is a heartbeat. Its leader sends the entries again: there may be room then.
+            request.entries.clear();
+        }
         let last = request.entries.last().map(|entry| entry.log_id.index);
         let heard = || self.inner.forward.heard.note(leader, from, Instant::now());
         let answer = match self.inner.consensus.raft().append_entries(request).await {
@@ -87,6 +92,9 @@ impl Store {
         };
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
             heard();
+        }
+        if lacks_room && matches!(answer, AppendEntriesResponse::Success) {
+            return PeerAnswer::Failed;
         }
         let last = last.filter(|_| !mutant("acknowledge-before-durable"));
         if let (AppendEntriesResponse::Success, Some(last)) = (&answer, last) {
@@ -117,6 +125,10 @@ impl Store {
         let now = Instant::now();
         self.inner.receiver.expire(now);
         self.inner.forward.heard.touch(from, now);
+        if self.room().await.full {
+            // A snapshot that cannot be written would end the store.
+            return PeerAnswer::Failed;
+        }
         match self.inner.receiver.take(from, chunk, now) {
             Ok(Taken::More(taken)) => PeerAnswer::Chunk { taken, vote: None },
             Ok(Taken::Whole(taken, image, end)) => {

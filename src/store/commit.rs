@@ -1,11 +1,14 @@
 //! Commits: a transaction is proposed until an answer comes or the patience ends, and done once (see `once`).
 
+use openraft::{Entry, EntryPayload};
+
 use super::forward::{At, Search};
 use super::handle::{COMMIT_BYTES, DELETE_ROOM, TXN_BYTES};
 use super::mvcc::{self, Refusal};
 use super::once::Ticket;
 use super::raft::peers::{PeerAnswer, PeerRequest, never_arrived};
-use super::raft::{Command, Reply};
+use super::raft::{Command, Reply, Types};
+use super::writer::Space;
 use super::{Action, Error, Outcome, Store, Txn};
 use crate::model::Revision;
 
@@ -139,14 +142,38 @@ impl Store {
 
     /// With a full disk only transactions that add nothing pass, into the room that was allocated ahead.
     async fn check_room(&self, txn: &Txn, size: usize) -> Result<(), Error> {
-        let space = *self.inner.shared.space.lock();
+        let space = self.room().await;
         if !space.full {
             return Ok(());
         }
-        self.inner.log.probe_room().await;
         let adds = txn.ops.iter().any(|op| matches!(op.action, Action::Put { .. }));
         let fits = space.room > size as u64 + DELETE_ROOM;
         if adds || !fits { Err(Error::DiskFull) } else { Ok(()) }
+    }
+
+    /// Whether the disk is full and a leader's `entries` do not fit into what was allocated ahead: a log that takes them all
+    /// the same ends. Room for votes is left.
+    pub(super) async fn lacks_room(&self, entries: &[Entry<Types>]) -> bool {
+        let size: usize = entries.iter().map(weigh_entry).sum();
+        let space = if entries.is_empty() { Space::default() } else { self.room().await };
+        space.full && space.room <= size as u64 + DELETE_ROOM
+    }
+
+    /// Room for the log; where there was none lately, the disk is asked again.
+    pub(super) async fn room(&self) -> Space {
+        let space = *self.inner.shared.space.lock();
+        if !space.full {
+            return space;
+        }
+        self.inner.log.probe_room().await;
+        *self.inner.shared.space.lock()
+    }
+}
+
+fn weigh_entry(entry: &Entry<Types>) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(Command::Txn(txn) | Command::Once(_, txn)) => weigh(txn),
+        _ => OP_OVERHEAD,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whether a quorum answers, as this replica knows it: when a leader was last heard, since when none is, and whether the
 //! cluster has gone on without this replica.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -42,8 +43,17 @@ impl Lost {
 pub enum Freshness {
     /// It sees every write that was acknowledged before it was asked for.
     Newest(Revision),
-    /// The quorum is lost: it sees what this replica has, which was the newest this long ago at the earliest.
-    Stale(Duration),
+    /// The quorum is lost: it sees what this replica has.
+    Stale(Silence),
+}
+
+/// How long a replica has heard no quorum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// How long.
+    pub lasts: Duration,
+    /// Whether that is all the time since it started: what it has may then be older by any time that it did not run.
+    pub since_start: bool,
 }
 
 /// What a replica knows of its quorum.
@@ -51,6 +61,8 @@ pub struct Contact {
     lost: watch::Sender<Option<Lost>>,
     /// When the quorum last answered a question of this replica, or the replica started.
     confirmed: Mutex<Instant>,
+    /// Whether it ever answered one.
+    answered: AtomicBool,
     /// Who said that the cluster has gone on without this replica.
     removed: watch::Sender<Option<String>>,
 }
@@ -59,7 +71,7 @@ impl Contact {
     /// As of a start.
     pub fn new(now: Instant) -> Self {
         let (lost, removed) = (watch::Sender::default(), watch::Sender::default());
-        Self { lost, confirmed: Mutex::new(now), removed }
+        Self { lost, confirmed: Mutex::new(now), answered: AtomicBool::new(false), removed }
     }
 
     /// The loss, where one is known.
@@ -103,6 +115,7 @@ impl Contact {
     /// The quorum has answered.
     pub fn confirm(&self, now: Instant) {
         *self.confirmed.lock() = now;
+        self.answered.store(true, Ordering::Relaxed);
         // Every read comes by: only a loss is worth a lock that keeps the others out.
         if self.lost.borrow().is_none() {
             return;
@@ -154,10 +167,15 @@ impl Store {
         self.check_alive()?;
         match self.inner.contact.lost() {
             _ if self.revision() == Revision(0) => Err(Error::Unavailable),
-            Some(lost) => Ok(Freshness::Stale(lost.since.elapsed())),
+            Some(lost) => Ok(Freshness::Stale(self.silence(lost))),
             // It came back just now.
             None => self.barrier().await.map(Freshness::Newest),
         }
+    }
+
+    fn silence(&self, lost: Lost) -> Silence {
+        let heard = self.inner.forward.heard.at().is_some() || self.inner.contact.answered.load(Ordering::Relaxed);
+        Silence { lasts: lost.since.elapsed(), since_start: !heard }
     }
 
     /// How often this cluster was recovered, as far as this replica knows.

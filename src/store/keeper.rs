@@ -18,6 +18,9 @@ use crate::model::Revision;
 
 /// Least time between two looks, however much is written.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// First and longest wait before the state is persisted again where that failed; it doubles. Each try may write as much as
+/// the disk has left.
+const AGAIN_AFTER: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(16));
 /// Marks kept for compaction by age: its precision is the age divided by this.
 const MARKS: u32 = 20;
 
@@ -32,6 +35,8 @@ struct Keeper {
     kept_bytes: u64,
     /// Size of the last persisted state.
     state_bytes: u64,
+    /// Where that failed of late: when it is tried again, and the wait before.
+    again: Option<(Instant, Duration)>,
 }
 
 /// Starts the keeper; it ends with the store.
@@ -44,6 +49,7 @@ pub(super) fn start(inner: &Inner, options: &StoreOptions) {
         marks: VecDeque::new(),
         kept_bytes: 0,
         state_bytes: 0,
+        again: None,
     };
     let applied = inner.applied.subscribe();
     let (failed, shared, consensus) = (inner.failed.clone(), inner.shared.clone(), inner.consensus.clone());
@@ -88,13 +94,22 @@ impl Keeper {
         // Not before the log holds as much as the state: so persisting writes at most as much again as the log.
         let due = self.options.snapshot_bytes.max(self.state_bytes);
         let full = self.shared.space.lock().full && bytes > self.kept_bytes + self.options.segment_bytes;
-        if bytes > self.kept_bytes + due || full {
-            match self.consensus.snapshot(self.options.segment_bytes).await {
-                Ok(state) => (self.kept_bytes, self.state_bytes) = (bytes, state),
-                Err(error) => tracing::warn!(%error, "the state could not be persisted; the log is kept"),
-            }
+        let waits = self.again.is_some_and(|(at, _)| now < at);
+        if (bytes > self.kept_bytes + due || full) && !waits {
+            self.persist(bytes).await;
         }
         self.kept_bytes = self.kept_bytes.min(self.shared.space.lock().bytes);
+    }
+
+    async fn persist(&mut self, log_bytes: u64) {
+        match self.consensus.snapshot(self.options.segment_bytes).await {
+            Ok(state) => (self.kept_bytes, self.state_bytes, self.again) = (log_bytes, state, None),
+            Err(error) => {
+                let wait = self.again.map_or(AGAIN_AFTER.0, |(_, wait)| (wait * 2).min(AGAIN_AFTER.1));
+                self.again = Some((Instant::now() + wait, wait));
+                tracing::warn!(%error, ?wait, "the state could not be persisted; the log is kept");
+            }
+        }
     }
 
     /// Remembers that what is the newest now is this old; nothing where there is no history.

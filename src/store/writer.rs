@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::log::Log;
 use super::log::frame::{Kind, Record};
@@ -19,6 +20,10 @@ use crate::world::disk::Disk;
 pub const QUEUE: usize = 4096;
 /// A unit is closed once its records hold this many bytes.
 pub const UNIT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Where there is no room for the next segment, looking for some takes at most one in so many parts of the writer's time:
+/// on a disk that is nearly full each look allocates what is left and gives it back.
+const LOOK_PART: u32 = 20;
 
 /// Told once its job is durable, or why it is not.
 pub type Ack = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -83,6 +88,8 @@ pub struct Space {
 struct Writer {
     log: Log,
     shared: Arc<Shared>,
+    /// No room for the next segment is looked for before.
+    look_after: Option<Instant>,
     _lock: Box<dyn Send + Sync>,
 }
 
@@ -95,7 +102,7 @@ pub fn start(
 ) -> Result<(mpsc::Sender<Job>, Ended), Error> {
     let (jobs, queue) = mpsc::channel(QUEUE);
     let (done, ended) = watch::channel(false);
-    let mut writer = Writer { log, shared, _lock: lock };
+    let mut writer = Writer { log, shared, look_after: None, _lock: lock };
     writer.publish();
     match driver {
         Driver::Thread => {
@@ -134,7 +141,7 @@ impl Writer {
     fn run_blocking(&mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.blocking_recv() {
             let batch = gather(first, &mut queue);
-            let started = tokio::time::Instant::now();
+            let started = Instant::now();
             self.shared.recent.lock().begin(started);
             let result = self.commit(&batch);
             let end = batch.iter().any(|job| job.end);
@@ -152,7 +159,7 @@ impl Writer {
                 tokio::time::sleep(waits).await;
             }
             let batch = gather(first, &mut queue);
-            self.shared.recent.lock().begin(tokio::time::Instant::now());
+            self.shared.recent.lock().begin(Instant::now());
             let result = self.commit(&batch);
             let took = self.shared.disk.take_delay();
             if !took.is_zero() {
@@ -169,19 +176,30 @@ impl Writer {
     fn commit(&mut self, batch: &[Job]) -> io::Result<()> {
         let records: Vec<Record> = batch.iter().flat_map(|job| job.records.iter().cloned()).collect();
         if records.is_empty() {
-            self.log.reserve();
             return Ok(());
         }
         let committed = batch.iter().map(|job| job.committed).max().unwrap_or(0);
         self.log.append(&records, committed)?;
         if records.iter().any(|record| record.kind == Kind::Purge) {
             self.log.trim()?;
+            self.look_after = None;
         }
         Ok(())
     }
 
+    /// Whether the next segment is allocated, or can be.
+    fn reserve(&mut self) -> bool {
+        let began = Instant::now();
+        if self.look_after.is_some_and(|after| began < after) {
+            return false;
+        }
+        let reserved = self.log.reserve();
+        self.look_after = (!reserved).then(|| Instant::now() + began.elapsed() * LOOK_PART);
+        reserved
+    }
+
     fn finish(&mut self, batch: Vec<Job>, result: &io::Result<()>, took: Duration) {
-        self.shared.recent.lock().end(tokio::time::Instant::now());
+        self.shared.recent.lock().end(Instant::now());
         match result {
             Ok(()) => {
                 self.shared.latency.lock().add(took);
@@ -189,7 +207,8 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "the log cannot be written; the store stops");
-                let failed = Some(disk_error(error));
+                // Also where the disk is full: what was written of it may be found by the next start.
+                let failed = Some(Error::Disk);
                 self.shared.durable.send_modify(|durable| durable.failed = failed);
             }
         }
@@ -200,7 +219,7 @@ impl Writer {
 
     /// Shows the durable state, and only it.
     fn publish(&mut self) {
-        let full = !self.log.reserve();
+        let full = !self.reserve();
         *self.shared.space.lock() = Space { bytes: self.log.bytes(), full, room: self.log.room() };
         let index = self.shared.index.lock();
         let next =

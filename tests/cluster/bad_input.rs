@@ -1,5 +1,6 @@
 //! Bad input gets a clear error and loses nothing.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
@@ -33,6 +34,15 @@ fn bad_manifests_are_refused_with_the_path_of_the_field() {
     let said = outcome(&refused).expect_err("a duplicate key");
     assert!(said.contains("line 5") || said.contains(":5"), "the line is named: {said}");
     assert_eq!(node.kubectl(&["get", "deployments", "-o", "name"]), "");
+}
+
+#[test]
+fn a_command_whose_reader_is_gone_ends_without_a_word() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ended = Command::new(SHOAL).arg("version").stdout(writer).output().expect("shoal runs");
+    assert_eq!(ended.status.signal(), Some(nix::libc::SIGPIPE), "{ended:?}");
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
 
 #[test]

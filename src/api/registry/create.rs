@@ -8,9 +8,9 @@ use super::{Caller, MAX_ATTEMPTS, Place, Registry, Written, check_fields, store_
 use crate::api::admission::Operation;
 use crate::api::language;
 use crate::api::options::WriteOptions;
-use crate::kube::resource::Resource;
+use crate::kube::resource::{Resource, id};
 use crate::kube::status::Status;
-use crate::model::Revision;
+use crate::model::{ObjectKey, Revision};
 use crate::store::{self, Action, Expect, Op};
 
 struct Prepared {
@@ -34,6 +34,7 @@ impl Registry {
         let row = language::stored_row(resource);
         let mut body = language::to_storage(resource, body);
         language::apply_defaults(row, &mut body);
+        self.look_for_namespace(resource, namespace).await?;
         let generated = text(&body, "/metadata/name").is_empty() && !text(&body, "/metadata/generateName").is_empty();
         for attempt in 1..=MAX_ATTEMPTS {
             // Only a generated name is worth the copy that another attempt begins from.
@@ -50,6 +51,15 @@ impl Registry {
             }
         }
         Err(exhausted(resource, &body))
+    }
+
+    /// A namespace that this replica does not have may have been made through another one just now.
+    async fn look_for_namespace(&self, resource: &Resource, namespace: &str) -> Result<(), Status> {
+        let key = ObjectKey::new(id::NAMESPACES, "", namespace);
+        if resource.namespaced && self.store.get(&key).is_none() {
+            self.store.barrier().await.map_err(|error| store_failure(&error))?;
+        }
+        Ok(())
     }
 
     fn prepare(

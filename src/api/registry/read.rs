@@ -14,7 +14,7 @@ use crate::api::options::{ListOptions, check_fields};
 use crate::kube::resource::Resource;
 use crate::kube::status::Status;
 use crate::model::{ObjectKey, Revision, Scope};
-use crate::store::{self, Freshness, Record};
+use crate::store::{self, Freshness, Record, Silence};
 
 /// How long a read waits for a revision that came from another replica, as long as Kubernetes' watch cache does.
 pub const FRESH_WITHIN: Duration = Duration::from_secs(3);
@@ -36,17 +36,19 @@ pub struct Listing {
     pub stale: Option<Stale>,
 }
 
-/// A read without a quorum: of this node's copy, which was the newest this long ago at the earliest.
+/// A read without a quorum: of this node's copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stale(pub Duration);
+pub struct Stale(pub Silence);
 
 impl fmt::Display for Stale {
     /// For a `Warning` header.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
+        let Silence { lasts, since_start } = self.0;
+        let begin = if since_start { ", not since this node started" } else { "" };
         write!(
             f,
-            "the cluster has no quorum: this is what one node has and may be stale; no leader was heard for {seconds} s"
+            "the cluster has no quorum: this is what one node has and may be stale; no leader was heard for {} s{begin}",
+            lasts.as_secs()
         )
     }
 }
@@ -66,7 +68,9 @@ impl Registry {
     /// One object; the most recent version unless an older one will do (`at_least` given).
     pub async fn get(&self, place: &Place<'_>, at_least: Option<u64>) -> Result<(Arc<Record>, Option<Stale>), Status> {
         let stale = self.wait_for(at_least).await?;
-        Ok((self.store.get(&place.key()).ok_or_else(|| place.not_found())?, stale))
+        // That it is not here may be as stale as what is.
+        let missing = || Status { warning: stale.map(|stale| stale.to_string()), ..place.not_found() };
+        Ok((self.store.get(&place.key()).ok_or_else(missing)?, stale))
     }
 
     /// Objects of a resource, in one namespace where it is not empty.
@@ -84,12 +88,11 @@ impl Registry {
             self.wait_for(Some(token.rv)).await?;
             return self.next_page(resource, &scope, &token, options);
         }
-        self.wait_for(options.resource_version).await?;
+        let stale = self.wait_for(options.resource_version).await?;
         if options.is_exact() {
             let at = options.resource_version.map(Revision);
             return self.page(resource, &scope, at, None, options).map_err(PageError::into_status);
         }
-        let stale = self.wait_for(options.resource_version).await?;
         let listing = self.page(resource, &scope, None, None, options).map_err(PageError::into_status)?;
         Ok(Listing { stale, ..listing })
     }
@@ -150,7 +153,7 @@ impl Registry {
             let freshness = self.store.refresh().await.map_err(|error| store_failure(&error))?;
             return Ok(match freshness {
                 Freshness::Newest(_) => None,
-                Freshness::Stale(since) => Some(Stale(since)),
+                Freshness::Stale(silence) => Some(Stale(silence)),
             });
         };
         match self.store.reach(Revision(wanted), FRESH_WITHIN).await {

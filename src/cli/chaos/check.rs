@@ -71,6 +71,7 @@ pub fn all(history: &History) -> Vec<Verdict> {
         cluster::deployments_converge(history),
         cluster::heals(history),
         cluster::nothing_ends_by_itself(history),
+        cluster::damage_is_mended(history),
         cluster::faults_were_carried_out(history),
     ]);
     verdicts

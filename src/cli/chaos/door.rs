@@ -15,6 +15,11 @@ use crate::cli::failure::Failure;
 
 /// Longest message that a reason of a failure shows, in characters.
 const MAX_MESSAGE: usize = 120;
+/// HTTP: what is asked for is not there; and there is no room, so that nothing was written.
+const NOT_FOUND: u16 = 404;
+const NO_ROOM: u16 = 507;
+/// How the first reads where only the newest is of use.
+pub const STALE_MISS: &str = "not found in what is called stale";
 
 /// A node's API.
 pub struct Door {
@@ -34,6 +39,8 @@ pub enum Answer {
     },
     /// It was not carried out: an answer that says so, or no connection (0).
     Refused(u16, String),
+    /// What is asked for is not in what the server itself calls stale.
+    StaleMiss,
     /// It may have been carried out: no answer (0), or one that does not say.
     Unknown(u16, String),
 }
@@ -71,6 +78,7 @@ impl Door {
     pub async fn get(&self, path: &str) -> Result<Value, String> {
         match self.ask(Method::GET, path, None).await {
             Answer::Done { body, .. } => Ok(body),
+            Answer::StaleMiss => Err(STALE_MISS.into()),
             Answer::Refused(code, why) | Answer::Unknown(code, why) => Err(format!("{code} {why}")),
         }
     }
@@ -90,11 +98,13 @@ impl Door {
     }
 }
 
-/// What an HTTP status says about what happened. Of the fives nobody outside can tell, whatever the body says.
+/// What an HTTP status says about what happened. Of the fives nobody outside can tell, whatever the body says, but for the
+/// one whose meaning is that nothing was written.
 fn answer(code: u16, stale: bool, body: Value) -> Answer {
     match code {
         200..300 if !body.is_null() => Answer::Done { body, stale },
-        400..500 => Answer::Refused(code, text(&body, "/reason")),
+        NOT_FOUND if stale => Answer::StaleMiss,
+        400..500 | NO_ROOM => Answer::Refused(code, text(&body, "/reason")),
         _ => {
             let why: String = format!("{}: {}", text(&body, "/reason"), text(&body, "/message"));
             Answer::Unknown(code, why.chars().take(MAX_MESSAGE).collect())
@@ -127,7 +137,28 @@ pub fn written(answer: &Answer) -> Outcome {
             let object = body.get("kind").and_then(Value::as_str) != Some("Status");
             Outcome::Done { revision: object.then(|| revision(body)).flatten(), value: None, stale: false }
         }
+        Answer::StaleMiss => Outcome::Refused { code: NOT_FOUND, why: STALE_MISS.into() },
         Answer::Refused(code, why) => Outcome::Refused { code: *code, why: why.clone() },
         Answer::Unknown(code, why) => Outcome::Unknown { code: *code, why: why.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_that_says_so_tells_that_nothing_happened() {
+        let check = |code: u16, stale: bool, expect: &str| {
+            let told = format!("{:?}", answer(code, stale, serde_json::json!({ "reason": "Why" })));
+            assert!(told.starts_with(expect), "{code}: {told} is not {expect}");
+        };
+        check(200, false, "Done");
+        check(404, false, "Refused(404");
+        check(404, true, "StaleMiss");
+        check(409, true, "Refused(409");
+        check(507, false, "Refused(507");
+        check(500, false, "Unknown(500");
+        check(503, false, "Unknown(503");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{Cluster, all_ready};
-use super::door::{Answer, written};
+use super::door::{Answer, STALE_MISS, written};
 use super::history::{Converged, Kind, Micros, Request};
 use super::load::rollout::{self, TURN};
 use super::load::watcher::listed;
@@ -132,6 +132,7 @@ pub async fn list(shared: &Shared) {
             Answer::Done { stale: true, .. } => Err("it calls what it lists stale".to_owned()),
             Answer::Done { body, .. } if text(&body, "/kind").ends_with("List") => Ok(listed(&body)),
             Answer::Done { body, .. } => Err(format!("it lists a {}", text(&body, "/kind"))),
+            Answer::StaleMiss => Err(STALE_MISS.to_owned()),
             Answer::Refused(code, why) | Answer::Unknown(code, why) => Err(format!("{code} {why}")),
         };
         shared.recorder.note(|history| history.ending.listings.push((Scenario::node_name(nth), listing)));

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::cluster::Cluster;
-use super::history::Carried;
+use super::damage;
+use super::history::{Carried, Repair};
+use super::load::Shared;
 use super::recorder::Recorder;
 use super::scenario::{Act, Scenario, Target};
 use super::schedule::{Planned, steps};
@@ -21,6 +23,7 @@ const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 /// Faults under way.
 pub struct Faults<'a> {
     cluster: &'a mut Cluster,
+    shared: &'a Shared,
     recorder: &'a Recorder,
     planned: &'a [Planned],
     /// Of each planned fault that is there: its number in the history, and whom it met.
@@ -29,8 +32,8 @@ pub struct Faults<'a> {
 
 impl<'a> Faults<'a> {
     /// Nothing is wrong yet.
-    pub fn new(cluster: &'a mut Cluster, recorder: &'a Recorder, planned: &'a [Planned]) -> Self {
-        Self { cluster, recorder, planned, active: vec![None; planned.len()] }
+    pub fn new(cluster: &'a mut Cluster, shared: &'a Shared, planned: &'a [Planned]) -> Self {
+        Self { cluster, shared, recorder: &shared.recorder, planned, active: vec![None; planned.len()] }
     }
 
     /// Carries everything out, and undoes it, until `end` of the load.
@@ -116,6 +119,7 @@ impl<'a> Faults<'a> {
                     }
                 }
             }
+            Act::Damage => return self.damage(met).await,
             Act::Recover => return self.recover(met).await,
         }
         Ok(String::new())
@@ -123,7 +127,7 @@ impl<'a> Faults<'a> {
 
     async fn reverse(&mut self, act: Act, met: &[usize]) -> Result<(), Failure> {
         match act {
-            Act::Kill => self.each(met, |machine| machine.start(None)),
+            Act::Kill | Act::Damage => self.each(met, |machine| machine.start(None)),
             Act::Stop => self.each(met, |machine| machine.hold(false)),
             Act::Cut | Act::CutOneWay | Act::Isolate => self.lose().await,
             Act::Fill => self.each(met, |machine| machine.free()),
@@ -151,6 +155,22 @@ impl<'a> Faults<'a> {
         let lost =
             cuts.filter_map(|(plan, active)| Some(lost(plan.act, &active.as_ref()?.1, nodes))).flatten().collect();
         self.cluster.ground.lose(&lost).await
+    }
+
+    /// Kills nodes and damages their stores, of which the numbers are noted.
+    async fn damage(&mut self, met: &[usize]) -> Result<String, Failure> {
+        let mut said = Vec::new();
+        for nth in met {
+            let node = Scenario::node_name(*nth);
+            let before = damage::number(&self.shared.doors, &node).await;
+            let before = before.ok_or_else(|| Failure::new(format!("nobody tells the number of {node}'s replica")))?;
+            let machine = self.cluster.machines.get_mut(*nth).ok_or_else(|| Failure::new("there is no such node"))?;
+            machine.kill()?;
+            said.push(format!("{node}: {}", damage::damage(&machine.plot.data)?));
+            let repair = Repair { node, before, after: None, said: None };
+            self.recorder.note(|history| history.ending.repairs.push(repair));
+        }
+        Ok(said.join("\n"))
     }
 
     /// What the dry run says, then what the command says.

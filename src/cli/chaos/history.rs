@@ -208,6 +208,26 @@ pub struct Converged {
     pub outcome: Result<Micros, String>,
 }
 
+/// What became of a replica whose files were damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// Its node.
+    pub node: String,
+    /// Its number before.
+    pub before: u64,
+    /// Its number at the end, where it is in the cluster.
+    pub after: Option<u64>,
+    /// What its node said of a new beginning.
+    pub said: Option<String>,
+}
+
+impl Repair {
+    /// Whether it began anew and said so.
+    pub fn is_done(&self) -> bool {
+        self.after.is_some_and(|after| after != self.before) && self.said.is_some()
+    }
+}
+
 /// What is there when all is over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ending {
@@ -217,6 +237,8 @@ pub struct Ending {
     pub deployments: Vec<Converged>,
     /// How long it took until every node's API showed every node Ready, or what it shows instead.
     pub healed: Option<Result<Micros, String>>,
+    /// Replicas whose files were damaged.
+    pub repairs: Vec<Repair>,
     /// Processes that ended without being told to.
     pub deaths: Vec<String>,
     /// Revision of the very last write, which every watcher has to see.

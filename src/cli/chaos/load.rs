@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::door::{Answer, Door};
+use super::door::{Answer, Door, STALE_MISS};
 use super::recorder::Recorder;
 use super::scenario::Load;
 use crate::cli::failure::Failure;
@@ -98,6 +98,7 @@ pub async fn make_namespace(doors: &[Door]) -> Result<(), Failure> {
     for door in doors.iter().cycle().take(TRIES) {
         match door.ask(Method::POST, "/api/v1/namespaces", Some((crate::cli::client::JSON, &body))).await {
             Answer::Done { .. } | Answer::Refused(409, _) => return Ok(()),
+            Answer::StaleMiss => last = STALE_MISS.into(),
             Answer::Refused(code, why) | Answer::Unknown(code, why) => last = format!("{code} {why}"),
         }
         tokio::time::sleep(PAUSE).await;

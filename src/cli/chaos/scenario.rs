@@ -165,6 +165,8 @@ pub enum Act {
     Isolate,
     /// The disk is full.
     Fill,
+    /// `kill -9`, other bytes in the files of the log and the state, and a start afterwards.
+    Damage,
     /// `shoal recover` on one node.
     Recover,
 }
@@ -179,6 +181,7 @@ impl Act {
             Self::CutOneWay => "cut-one-way",
             Self::Isolate => "isolate",
             Self::Fill => "fill",
+            Self::Damage => "damage",
             Self::Recover => "recover",
         }
     }
@@ -363,7 +366,7 @@ mod tests {
             read.push(scenario.name);
         }
         read.sort();
-        assert_eq!(read, ["cuts", "disks", "pauses", "rolling-kill"]);
+        assert_eq!(read, ["blackout", "cuts", "damage", "disks", "pauses", "rolling-kill"]);
     }
 
     #[test]

@@ -295,6 +295,27 @@ async fn a_lost_connection_ends_calls_as_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_to_a_process_that_is_gone_end_once_the_next_one_is_there() {
+    let world = world();
+    let (a, first) = world.pair();
+    let call = a.ask("b", Ask::Forever, 3600 * SECOND);
+    let restart = async {
+        until("the handler begins", || first.under_way() == 1).await;
+        sleep(5 * SECOND).await;
+        let next = world.node("b", 2);
+        assert_eq!(next.ask("a", Ask::Echo(1), SECOND).await, Ok(1));
+        (next, Instant::now())
+    };
+    let (outcome, ended, (_next, back)) = {
+        let timed = async { (call.await, Instant::now()) };
+        let ((outcome, ended), restarted) = tokio::join!(timed, restart);
+        (outcome, ended, restarted)
+    };
+    assert_eq!(outcome, Err(Failure::Lost(id("b"))));
+    assert!(ended.saturating_duration_since(back) < SECOND, "{:?}", ended - back);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_nodes_that_dial_each_other_at_once_keep_one_connection() {
     let world = world();
     world.switches.delay(Duration::from_millis(20));

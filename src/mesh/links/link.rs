@@ -143,10 +143,25 @@ impl Link {
     }
 
     /// Another connection has taken its place: what goes on may end, for a while; for a long one where that connection
-    /// goes another way.
-    pub fn retire(&self, other: &Self) {
+    /// goes another way; not at all where it is to a later start of the peer's process, for an earlier one is gone and
+    /// answers no more.
+    pub fn retire(self: &Arc<Self>, other: &Arc<Self>) {
         self.patient.store(self.is_relayed() != other.is_relayed(), Ordering::Relaxed);
         self.retired.cancel();
+        other.tasks.spawn(self.clone().outlived_by(other.clone()));
+    }
+
+    async fn outlived_by(self: Arc<Self>, other: Arc<Self>) {
+        let (mut mine, mut others) = (self.generation.subscribe(), other.generation.subscribe());
+        let both = async {
+            let mine = mine.wait_for(Option::is_some).await.ok().and_then(|known| *known);
+            let others = others.wait_for(Option::is_some).await.ok().and_then(|known| *known);
+            mine < others
+        };
+        tokio::select! {
+            () = self.ended.cancelled() => {}
+            outlived = both => if outlived { self.end(Close::Idle) },
+        }
     }
 
     /// Whether it goes through another node.

@@ -60,6 +60,19 @@ pub fn nothing_ends_by_itself(history: &History) -> Verdict {
     verdict
 }
 
+/// A damaged replica is not trusted: it begins anew under another number, and its node says so.
+pub fn damage_is_mended(history: &History) -> Verdict {
+    let mut verdict = Verdict::new("a damaged replica begins anew, and says so");
+    for repair in &history.ending.repairs {
+        let number = repair.after.map_or("none".into(), |after| after.to_string());
+        verdict.demand(repair.is_done(), || match &repair.said {
+            Some(_) => format!("{}: its number was {} and is {number}", repair.node, repair.before),
+            None => format!("{}: it has said nothing; its number was {} and is {number}", repair.node, repair.before),
+        });
+    }
+    verdict
+}
+
 /// A fault that was not carried out proves nothing.
 pub fn faults_were_carried_out(history: &History) -> Verdict {
     let mut verdict = Verdict::new("every fault is carried out and undone");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::all;
 use crate::cli::chaos::history::{
-    Carried, Converged, Ending, History, Item, Kind, Led, Outcome, Request, Sight, Watched,
+    Carried, Converged, Ending, History, Item, Kind, Led, Outcome, Repair, Request, Sight, Watched,
 };
 use crate::cli::chaos::scenario::Act;
 
@@ -86,6 +86,7 @@ fn right() -> History {
         listings: vec![("n1".into(), Ok(listing.clone())), ("n2".into(), Ok(listing))],
         deployments: vec![Converged { key: "deployment/d".into(), value: "d1".into(), outcome: Ok(5) }],
         healed: Some(Ok(5)),
+        repairs: vec![Repair { node: "n3".into(), before: 7, after: Some(9), said: Some("rebuilt".into()) }],
         deaths: Vec::new(),
         last_revision: Some(7),
     };
@@ -235,6 +236,14 @@ fn a_reordered_a_doubled_a_missing_and_an_invented_change_are_found() {
 #[test]
 fn two_leaders_of_a_term_are_found() {
     check(|history| history.led.push(led(2, Some("n1"))), &["a term has one leader"]);
+}
+
+#[test]
+fn damage_that_nobody_found_or_told_of_is_found() {
+    const MENDED: &str = "a damaged replica begins anew, and says so";
+    check(|history| history.ending.repairs[0].after = Some(7), &[MENDED]);
+    check(|history| history.ending.repairs[0].after = None, &[MENDED]);
+    check(|history| history.ending.repairs[0].said = None, &[MENDED]);
 }
 
 #[test]

@@ -172,6 +172,7 @@ fn found(answer: &Answer) -> Outcome {
         Answer::Done { body, stale } => {
             Outcome::Done { revision: door::revision(body), value: Some(text(body, "/data/value")), stale: *stale }
         }
+        Answer::StaleMiss => Outcome::Done { revision: None, value: None, stale: true },
         Answer::Refused(404, _) => Outcome::Done { revision: None, value: None, stale: false },
         other => written(other),
     }
