@@ -1,6 +1,6 @@
 //! What other replicas ask of this one. Whatever it acknowledges to a leader is durable here.
 
-use openraft::Snapshot;
+use openraft::{RaftLogReader as _, Snapshot};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::time::{Instant, timeout};
 
@@ -73,10 +73,11 @@ impl Store {
     }
 
     async fn append(&self, from: &str, mut request: AppendEntriesRequest<Types>) -> PeerAnswer {
-        if mutant("match-by-index") {
-            let own = self.inner.log.last();
-            let same = |before: &LogId| own.is_some_and(|own| own.index == before.index);
-            request.prev_log_id = request.prev_log_id.map(|before| own.filter(|_| same(&before)).unwrap_or(before));
+        if mutant("match-by-index")
+            && let Some(before) = &mut request.prev_log_id
+            && let Ok(own) = self.inner.log.clone().try_get_log_entries(before.index..=before.index).await
+        {
+            *before = own.first().map_or(*before, |own| own.log_id);
         }
         let leader = request.vote.leader_id.node_id;
         let lacks_room = self.lacks_room(&request.entries).await;

@@ -16,6 +16,11 @@ impl Store {
         self.inner.consensus.leads()
     }
 
+    /// Index of the last entry of the log here, which may not be durable yet.
+    pub fn log_end(&self) -> u64 {
+        self.inner.log.last().map_or(0, |last| last.index)
+    }
+
     /// What this replica is in the cluster.
     pub fn role(&self) -> Standing {
         self.inner.consensus.standing()

@@ -4,6 +4,7 @@ use openraft::{Entry, EntryPayload};
 
 use super::forward::{At, Search};
 use super::handle::{COMMIT_BYTES, DELETE_ROOM, TXN_BYTES};
+use super::mutant::mutant;
 use super::mvcc::{self, Refusal};
 use super::once::Ticket;
 use super::raft::peers::{PeerAnswer, PeerRequest, never_arrived};
@@ -72,7 +73,12 @@ impl Store {
                 Attempt::Refused(error) => return Err(error),
                 Attempt::Forgotten(now) => ticket = self.inner.tickets.issue(now),
                 Attempt::Missed(error) => why = error,
-                Attempt::Unsure => unsure = true,
+                Attempt::Unsure => {
+                    unsure = true;
+                    if mutant("retry-as-new") {
+                        ticket = self.inner.tickets.issue(self.revision());
+                    }
+                }
             }
         }
     }

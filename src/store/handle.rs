@@ -104,6 +104,9 @@ impl Store {
             return Ok(self.revision());
         }
         let wanted = self.inner.reads.join(async || self.read_index().await).await?;
+        if mutant("read-before-applied") {
+            return Ok(self.revision());
+        }
         if timeout(REMIND_AFTER, self.applied(wanted)).await.is_err() {
             self.inner.forward.read_index(&mut self.inner.forward.search(), true).await?;
             timeout(self.inner.forward.patience, self.applied(wanted)).await.map_err(|_| Error::Unavailable)??;

@@ -26,13 +26,18 @@ pub const CLUSTER_MUTANTS: &[(&str, &str)] = &[
         "a replica that did not answer is counted as one that holds the entry: a minority commits",
     ),
     ("match-by-index", "a follower takes entries that follow another one of the same number"),
+    ("read-before-applied", "a linearizable read does not wait until its replica has applied what it was told"),
+    ("join-a-question-under-way", "a linearizable read takes the answer to a question that was asked before it came"),
     ("apply-out-of-order", "entries that are committed together are applied in another order"),
     ("read-without-index", "a linearizable read asks nobody"),
     ("lead-without-asking", "a leader answers the read index without asking whether it still leads"),
     ("apply-repeats", "a transaction whose answer was lost is applied again when it is asked for again"),
+    ("retry-as-new", "a transaction whose answer was lost is asked for again as if it were another one"),
     ("watch-repeats-on-resume", "a watch that is resumed begins with the change seen last"),
     ("watch-skips-on-resume", "a watch that is resumed misses the next revision"),
     ("lose-fences-in-snapshot", "epochs of control actors are missing in a snapshot"),
+    ("lose-tickets-in-snapshot", "what became of transactions that may be asked for again is missing in a snapshot"),
+    ("lose-history-in-snapshot", "changes that watches may still ask for are missing in a snapshot"),
     ("lose-members-in-snapshot", "members are missing in a snapshot"),
 ];
 

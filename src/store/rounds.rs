@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 use super::Error;
+use super::mutant::mutant;
 use crate::model::Revision;
 
 /// Questions in rounds, one at a time.
@@ -21,7 +22,10 @@ impl Rounds {
     /// # Errors
     /// As `ask` says.
     pub async fn join(&self, ask: impl AsyncFnOnce() -> Result<Revision, Error>) -> Result<Revision, Error> {
-        let came = self.begun.load(Ordering::SeqCst);
+        let mut came = self.begun.load(Ordering::SeqCst);
+        if mutant("join-a-question-under-way") && self.last.try_lock().is_err() {
+            came -= 1;
+        }
         let mut last = self.last.lock().await;
         match &*last {
             // The round was begun by somebody who came before us, after we came.

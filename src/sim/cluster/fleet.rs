@@ -62,7 +62,7 @@ impl Fleet {
         let Some(wanted) = self.shared.wanted.lock().get(&slot).copied() else { return Ok(()) };
         let nodes = self.sites.len();
         let Some(site) = self.sites.get_mut(slot).filter(|site| !site.is_up()) else { return Ok(()) };
-        site.life += 1;
+        site.begin();
         let seed = self.seed ^ (slot as u64).rotate_left(40) ^ site.life.rotate_left(20);
         let machine = Machine::start(seed, Arc::clone(&site.clock), at).map_err(|error| error.to_string())?;
         self.net.boot(slot, site.at, site.life, site.papers.clone(), Arc::clone(&site.clock));
@@ -88,7 +88,6 @@ impl Fleet {
             machine.begin(async move { drop(task.run_with(gossip::drive).await) });
             machine.begin(live(seat));
         });
-        (site.frozen, site.starved) = (false, None);
         site.process = Some(Process { machine, exports, office, leads: false });
         self.shared.trace.note(format!("n{slot} starts for the {}. time as replica {}", site.life, wanted.raft_id));
         Ok(())
@@ -150,7 +149,8 @@ impl Fleet {
             let Some(store) = process.office.store() else { continue };
             let leads = store.leads();
             if leads && !process.leads {
-                let reign = Reign { term: store.stats().term, replica: store.raft_id(), life };
+                let (term, replica, last) = (store.stats().term, store.raft_id(), store.log_end());
+                let reign = Reign { term, replica, life, last };
                 self.shared.trace.note(format!("n{} leads in term {}", site.slot, reign.term));
                 self.shared.history.lock().reigns.push(reign);
             }

@@ -22,6 +22,8 @@ pub struct History {
     pub followers: Vec<Followed>,
     /// Stores that did not open, with the reason; those whose disk was not tampered with.
     pub refusals: Vec<String>,
+    /// Stores that ended by themselves on a disk that did what it was asked.
+    pub deaths: Vec<String>,
     /// How things stood at the end.
     pub end: End,
 }
@@ -70,6 +72,8 @@ pub struct Reign {
     pub replica: u64,
     /// The machine, and which start of its process.
     pub life: (Slot, u64),
+    /// Index of the last entry that it held when it was seen.
+    pub last: u64,
 }
 
 /// What a client asked.

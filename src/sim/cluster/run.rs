@@ -7,7 +7,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::fleet::Fleet;
 use super::history::{Answer, History, Replica};
-use super::invariants;
+use super::invariants::{self, Invariant};
 use super::linear;
 use super::site::Site;
 use super::storm::Storm;
@@ -95,12 +95,13 @@ pub fn run(options: Options) -> (Result<Summary, Breach>, String) {
     };
     let mut fleet = Fleet::new(options.seed, hand, shared.clone(), sites);
     let mut storm = Storm::new(options.seed, nodes, GROWS);
-    let outcome = live(&mut fleet, &mut storm, options).and_then(|()| {
-        let history = shared.history.lock();
-        judge(&history)?;
+    let lived = live(&mut fleet, &mut storm, options);
+    let history = shared.history.lock();
+    let outcome = judge(&history, lived).and_then(|()| {
         trace.note("all invariants hold");
         Ok(summary(&history, &fleet, storm.strikes))
     });
+    drop(history);
     fleet.end_all();
     let outcome = outcome.map_err(|what| Breach { tail: trace.tail(TAIL), what });
     (outcome, trace.text())
@@ -177,10 +178,14 @@ fn delivered(history: &History) -> bool {
     history.followers.iter().all(|followed| followed.reached.last().is_some_and(|reached| *reached >= last))
 }
 
-fn judge(history: &History) -> Result<(), String> {
-    invariants::ALL
-        .iter()
-        .try_for_each(|one| (one.check)(history).map_err(|breach| format!("{}: {breach}\n  ({})", one.id, one.meaning)))
+/// Where a run ended before its time, what must hold at any time tells why; only then what ended it.
+fn judge(history: &History, lived: Result<(), String>) -> Result<(), String> {
+    let check = |one: &Invariant| {
+        (one.check)(history).map_err(|breach| format!("{}: {breach}\n  ({})", one.id, one.meaning))
+    };
+    invariants::ALWAYS.iter().try_for_each(check)?;
+    lived?;
+    invariants::AT_LAST.iter().try_for_each(check)
 }
 
 fn summary(history: &History, fleet: &Fleet, faults: u32) -> Summary {

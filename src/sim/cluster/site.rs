@@ -37,6 +37,8 @@ pub struct Site {
     pub faults: Faults,
     /// The disk has said that it holds what it does not.
     pub lied: bool,
+    /// The disk may have failed a sync or been full in this life.
+    pub failing: bool,
     /// Somebody damaged the disk, or put back an old copy of it.
     pub tampered: bool,
     /// The disk as it was a while ago.
@@ -110,6 +112,7 @@ impl Site {
             disk: usual_disk(seed ^ (slot as u64).rotate_left(48)),
             faults: usual(),
             lied: false,
+            failing: false,
             tampered: false,
             copy: None,
             frozen: false,
@@ -131,8 +134,16 @@ impl Site {
     /// Changes what the disk does from now on.
     pub fn set_faults(&mut self, faults: Faults) {
         self.lied |= faults.sync_lies > 0.0;
+        self.failing |= fails(&faults);
         self.disk.set_faults(faults.clone());
         self.faults = faults;
+    }
+
+    /// A process begins; what the disk did to the last one is no excuse any more.
+    pub fn begin(&mut self) {
+        self.life += 1;
+        self.failing = fails(&self.faults);
+        (self.frozen, self.starved) = (false, None);
     }
 
     /// An empty disk instead of the one that was there.
@@ -147,6 +158,10 @@ impl Site {
 pub fn usual() -> Faults {
     let takes = (Duration::from_micros(100), Duration::from_millis(4));
     Faults { sync_takes: takes, queue_takes: takes, ..Faults::default() }
+}
+
+fn fails(faults: &Faults) -> bool {
+    faults.sync_fails > 0.0 || faults.capacity < u64::MAX
 }
 
 fn usual_disk(seed: u64) -> SimDisk {

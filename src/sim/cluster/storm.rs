@@ -1,13 +1,14 @@
 //! What goes wrong, from the seed: processes, power, disks, network, clocks, and who votes.
 //!
-//! `act` carries one fault out; `disks` those of disks; `undo` takes it back when its time has come, or all of them at
-//! once: healing.
+//! `act` carries one fault out; `disks` those of disks; `snare` lays out several so that they meet; `undo` takes it back
+//! when its time has come, or all of them at once: healing.
 //!
 //! What raft does not promise is not asked of it: at most one disk at a time is lost, lies or is damaged, only while the
 //! cluster has all the members that it should have, and a voter whose disk forgot comes back as a new replica.
 
 mod act;
 mod disks;
+mod snare;
 mod undo;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
+use self::snare::Snare;
 use super::fleet::Fleet;
 use crate::sim::mesh::net::Slot;
 use crate::sim::mesh::net::weather::Sky;
@@ -49,6 +51,8 @@ enum Later {
     Expose(Slot),
     /// A replica that cannot go on is replaced by one with an empty disk.
     Replace(Slot),
+    /// A snare closes.
+    Close,
 }
 
 /// The faults of a run.
@@ -61,6 +65,8 @@ pub struct Storm {
     later: BTreeMap<(At, u64), Later>,
     /// The machine whose disk is lost, lies or is damaged now.
     marked: Option<Slot>,
+    /// Faults that wait for each other.
+    snare: Option<Snare>,
     /// Faults so far.
     pub strikes: u32,
     over: bool,
@@ -72,7 +78,7 @@ impl Storm {
         let mut rng = Rng::seed_from_u64(seed ^ 0x7374_6f72_6d32);
         let pace = *PACES.choose(&mut rng).unwrap_or(&1);
         let later = BTreeMap::new();
-        Self { rng, nodes, next: begins, pace, sequence: 0, later, marked: None, strikes: 0, over: false }
+        Self { rng, nodes, next: begins, pace, sequence: 0, later, marked: None, snare: None, strikes: 0, over: false }
     }
 
     /// What goes wrong and what is mended between two slices of time.
@@ -82,6 +88,7 @@ impl Storm {
             let later = first.remove();
             self.undo(fleet, later)?;
         }
+        self.watch_snare(fleet);
         if self.marked.is_some_and(|slot| self.is_sound(fleet, slot)) {
             self.marked = None;
         }
@@ -99,6 +106,7 @@ impl Storm {
         fleet.shared.trace.note(format!("n{slot} ends: {cause}"));
         let site = fleet.sites.get(slot);
         let (dead, tampered) = site.map_or((false, false), |site| (site.disk.is_dead(), site.tampered || site.lied));
+        let excused = dead || tampered || site.is_none_or(|site| site.failing);
         if dead {
             self.lose_power(fleet, slot);
         } else {
@@ -118,6 +126,9 @@ impl Storm {
                 fleet.shared.history.lock().refusals.push(format!("n{slot}: {what}"));
             }
             _ => {
+                if !excused {
+                    fleet.shared.history.lock().deaths.push(format!("n{slot}: {cause}"));
+                }
                 let when = at + self.some(100, 4_000);
                 self.later(when, Later::Start(slot));
             }
@@ -127,6 +138,7 @@ impl Storm {
     /// Everything is mended now.
     pub fn heal(&mut self, fleet: &mut Fleet) -> Result<(), String> {
         self.over = true;
+        self.release(fleet);
         for later in std::mem::take(&mut self.later).into_values() {
             self.undo(fleet, later)?;
         }

@@ -129,6 +129,12 @@ impl Machine {
         if mutant("lose-fences-in-snapshot") {
             image.fences.clear();
         }
+        if mutant("lose-tickets-in-snapshot") {
+            image.done.clear();
+        }
+        if mutant("lose-history-in-snapshot") {
+            image.history.clear();
+        }
         if mutant("lose-members-in-snapshot") {
             applied.membership = Membership::default();
         }

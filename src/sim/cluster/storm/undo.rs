@@ -39,6 +39,7 @@ impl Storm {
                 }
             }
             Later::Mend(slot) => self.mend(fleet, slot),
+            Later::Close => self.close(fleet),
             Later::Expose(slot) => {
                 if fleet.sites.get(slot).is_some_and(|site| site.lied && site.is_up()) {
                     self.lose_power(fleet, slot);
@@ -68,7 +69,7 @@ impl Storm {
     }
 
     /// The disk is sound from now on. One that lied still lacks what it lost; only its end shows that.
-    fn mend(&mut self, fleet: &mut Fleet, slot: Slot) {
+    pub(super) fn mend(&mut self, fleet: &mut Fleet, slot: Slot) {
         if let Some(site) = fleet.sites.get_mut(slot).filter(|site| site.faults != usual()) {
             let lies = site.faults.sync_lies > 0.0;
             if !lies || self.over {
@@ -83,7 +84,7 @@ impl Storm {
     }
 }
 
-fn open(fleet: &Fleet, paths: &[(Slot, Slot)]) {
+pub(super) fn open(fleet: &Fleet, paths: &[(Slot, Slot)]) {
     fleet.net.sky(|sky| {
         paths.iter().for_each(|path| {
             sky.cuts.remove(path);
