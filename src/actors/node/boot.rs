@@ -181,7 +181,13 @@ async fn catch_up(store: &Store, place: &Place, settings: &NodeSettings) -> Resu
         return Ok(());
     }
     let patience = if place.is_new() { CATCH_UP } else { CATCH_UP_AGAIN };
-    match tokio::time::timeout(patience, store.caught_up()).await {
+    let caught_up = tokio::select! {
+        biased;
+        caught_up = tokio::time::timeout(patience, store.caught_up()) => caught_up,
+        // Nothing comes for a replica that was given up; what runs next begins anew.
+        _ = store.removed(), if !place.is_new() => return Ok(()),
+    };
+    match caught_up {
         Ok(Ok(())) => Ok(()),
         Ok(Err(source)) => Err(Error::Store { dir: settings.data.join("store").display().to_string(), source }),
         Err(_) if place.is_new() => Err(Error::NoObjects { port: settings.listen.port() }),
