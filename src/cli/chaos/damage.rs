@@ -103,9 +103,8 @@ async fn look(shared: &Shared, repair: &mut Repair) {
     repair.after = number(&shared.doors, &repair.node).await;
     for door in &shared.doors {
         let Ok(list) = door.get(EVENTS).await else { continue };
-        let mine = |event: &&Value| {
-            text(event, "/reason") == REBUILT && text(event, "/involvedObject/name") == repair.node
-        };
+        let mine =
+            |event: &&Value| text(event, "/reason") == REBUILT && text(event, "/involvedObject/name") == repair.node;
         repair.said = items(&list, "items").iter().find(mine).map(|event| text(event, "/message"));
         return;
     }

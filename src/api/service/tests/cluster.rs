@@ -7,9 +7,11 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::api::cluster::{self, Cluster};
+use crate::api::registry::store_failure;
 use crate::kube::status::Status;
 use crate::mesh::member::{Life, Member, Meta, View};
 use crate::model::{NodeId, Timestamp};
+use crate::store;
 
 /// Writes down what it is asked.
 #[derive(Default)]
@@ -189,10 +191,15 @@ async fn without_a_quorum_reads_warn_and_writes_say_why_not() {
     let store = api.service.registry.store().clone();
     store.add_learner(2, "n2").await.unwrap();
     let _ = tokio::time::timeout(Duration::from_millis(500), store.promote(2)).await;
-    for path in ["/api/v1/namespaces", "/api/v1/namespaces/default", "/api/v1/namespaces?watch=1&timeoutSeconds=1"] {
+    for (path, code) in [
+        ("/api/v1/namespaces", 200),
+        ("/api/v1/namespaces/default", 200),
+        ("/api/v1/namespaces/new", 404),
+        ("/api/v1/namespaces?watch=1&timeoutSeconds=1", 200),
+    ] {
         let reply = api.send("GET", path, Value::Null).await;
         let warning = reply.headers.get("warning").and_then(|text| text.to_str().ok()).unwrap_or_default().to_owned();
-        assert_eq!(reply.code, 200, "{path}");
+        assert_eq!(reply.code, code, "{path}");
         assert!(
             warning.starts_with("299 - \"the cluster has no quorum") && warning.contains("may be stale"),
             "{path}: {warning}"
@@ -205,6 +212,22 @@ async fn without_a_quorum_reads_warn_and_writes_say_why_not() {
     assert_eq!((refused.code, refused.body["reason"].as_str()), (503, Some("ServiceUnavailable")));
     let message = refused.body["message"].as_str().unwrap();
     assert!(message.starts_with("no quorum: 1 of 2 voters are reachable"), "{message}");
+    for path in ["/api/v1/namespaces/new", "/api/v1/namespaces/new/configmaps/a"] {
+        let refused = api.send("DELETE", path, Value::Null).await;
+        assert_eq!(refused.code, 503, "{path}: nobody knows whether it is there");
+    }
+    let refused = api.send("POST", "/api/v1/namespaces/new/configmaps", json!({ "metadata": { "name": "a" } })).await;
+    assert_eq!(refused.code, 503, "nor whether the namespace is");
+}
+
+#[test]
+fn failures_of_a_disk_are_told_as_what_they_are() {
+    let told = |error: store::Error| {
+        let status = store_failure(&error);
+        (status.code, status.reason)
+    };
+    assert_eq!(told(store::Error::DiskFull), (507, "InsufficientStorage"));
+    assert_eq!(told(store::Error::Disk), (503, "ServiceUnavailable"));
 }
 
 #[tokio::test]
