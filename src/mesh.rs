@@ -2,7 +2,8 @@
 //! networks.
 //!
 //! Rooms: `identity` certificates, tokens, the cluster's authority; `fabric` connections as traits; `address`, `exports`
-//! and `handle` calls between actors of any node; `member` what gossip knows.
+//! and `handle` calls between actors of any node; `version` which releases understand each other; `member` what gossip
+//! knows.
 
 pub mod address;
 pub mod exports;
@@ -17,4 +18,5 @@ pub mod membership;
 pub mod memory;
 pub mod mutant;
 pub mod quic;
+pub mod version;
 pub mod wire;

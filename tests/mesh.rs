@@ -3,8 +3,10 @@
 //! Rooms: `harness` machines and the network between them; every other file one area of behaviour. Nodes whose
 //! containers do not matter run the hollow runtime, which starts faster.
 
+mod backups;
 mod certificates;
 mod cuts;
+mod damage;
 mod death;
 mod five_nodes;
 mod harness;
@@ -15,3 +17,5 @@ mod restarts;
 mod strangers;
 mod three_nodes;
 mod tokens;
+mod versions;
+mod voters;

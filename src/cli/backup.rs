@@ -5,7 +5,7 @@
 mod difference;
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,8 +43,9 @@ pub fn run(flags: &BackupFlags) -> Result<ExitCode, Failure> {
 
 /// Runs `shoal restore`.
 pub fn restore(flags: &RestoreFlags) -> Result<ExitCode, Failure> {
-    let unusable = |error| Failure::from(error).context(&flags.file.display().to_string());
-    let (head, objects) = verify(BufReader::new(File::open(&flags.file)?)).map_err(unusable)?;
+    let name = flags.file.display().to_string();
+    let file = File::open(&flags.file).map_err(|error| Failure::from(error).context(&name))?;
+    let (head, objects) = verify(BufReader::new(file)).map_err(|error| Failure::from(error).context(&name))?;
     println!("{objects} objects as of revision {}, made {}", head.revision, head.time);
     client::run(async {
         let session = Session::open(&flags.client).await?;
@@ -65,36 +66,45 @@ pub fn restore(flags: &RestoreFlags) -> Result<ExitCode, Failure> {
 
 /// Fetches a backup, checks all of it, and only then gives it its name. Mode 0600: Secrets are in it.
 async fn fetch(session: &Session, path: &Path) -> Result<(Head, u64), Failure> {
+    let unwritable = |error: io::Error| Failure::from(error).context(&format!("cannot write {}", path.display()));
     let draft = beside(path, "part");
-    let fetched = fetch_into(session, &draft).await;
-    let done = fetched.and_then(|found| {
-        std::fs::rename(&draft, path)?;
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(dir)?.sync_all()?;
-        Ok(found)
-    });
+    let _ = std::fs::remove_file(&draft);
+    // Before the cluster is asked: where there is no room for a file, none is made.
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(unwritable)?;
+    let done = match fetch_into(session, file, &unwritable).await {
+        Ok(()) => keep(&draft, path, &unwritable),
+        Err(failure) => Err(failure),
+    };
     if done.is_err() {
         let _ = std::fs::remove_file(&draft);
     }
     done
 }
 
-async fn fetch_into(session: &Session, draft: &Path) -> Result<(Head, u64), Failure> {
+async fn fetch_into(
+    session: &Session,
+    mut file: File,
+    unwritable: &impl Fn(io::Error) -> Failure,
+) -> Result<(), Failure> {
     let request = client::request(Method::GET, BACKUP, "*/*", None)?;
     let stream = session.client.request_stream(request).await.map_err(|error| session.explain(error))?;
     let mut stream = stream.compat();
-    let _ = std::fs::remove_file(draft);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let read = stream.read(&mut chunk).await?;
         if read == 0 {
-            break;
+            return file.sync_all().map_err(unwritable);
         }
-        file.write_all(chunk.get(..read).unwrap_or_default())?;
+        file.write_all(chunk.get(..read).unwrap_or_default()).map_err(unwritable)?;
     }
-    file.sync_all()?;
-    Ok(verify(BufReader::new(File::open(draft)?))?)
+}
+
+fn keep(draft: &Path, path: &Path, unwritable: &impl Fn(io::Error) -> Failure) -> Result<(Head, u64), Failure> {
+    let found = verify(BufReader::new(File::open(draft)?))?;
+    std::fs::rename(draft, path).map_err(unwritable)?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(unwritable)?;
+    Ok(found)
 }
 
 fn beside(path: &Path, extension: &str) -> PathBuf {

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::version::Versions;
 use crate::model::NodeId;
 
 /// Makes and takes connections. The other end of each has shown a certificate of the cluster; its name is certain.
@@ -148,5 +149,15 @@ pub enum DialError {
         at: SocketAddr,
         /// What TLS says.
         reason: String,
+    },
+    /// Somebody answers who speaks no version of the mesh that this node does.
+    #[error(
+        "{at} speaks no version of the mesh that this node does ({own}): upgrade through a release that speaks both"
+    )]
+    Version {
+        /// Where.
+        at: SocketAddr,
+        /// What this node speaks.
+        own: Versions,
     },
 }

@@ -38,8 +38,6 @@ pub use transport::{PEER_WINDOW, STRANGER_WINDOW};
 use super::identity::LiveIdentity;
 use crate::model::NodeId;
 
-/// ALPN of connections between nodes.
-pub const ALPN_MESH: &[u8] = b"shoal-mesh/1";
 /// ALPN of the join exchange.
 pub const ALPN_JOIN: &[u8] = b"shoal-join/1";
 /// ALPN of HTTP/3 (RFC 9114).

@@ -12,10 +12,6 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::address::{Class, MAX_ACTOR_NAME, Refusal};
 
-/// Newest protocol of the mesh that this build speaks.
-pub const PROTOCOL: u16 = 1;
-/// Oldest protocol that it still reads.
-pub const OLDEST_PROTOCOL: u16 = 1;
 /// Bytes of a frame's length.
 pub const LENGTH_BYTES: usize = 4;
 /// Largest frame of the raft stream, in bytes after its length.
@@ -46,7 +42,7 @@ pub const fn max_frame(class: Class) -> usize {
 pub enum Frame {
     /// First on a class stream, in each direction.
     Hello {
-        /// Newest protocol of the sender.
+        /// Newest version of the mesh that the sender speaks.
         protocol: u16,
         /// What the stream is for.
         class: Class,

@@ -52,7 +52,8 @@ impl Store {
             PeerRequest::Chunk { chunk, .. } => self.take_chunk(from, chunk).await,
             PeerRequest::Health => {
                 let micros = self.sync_recent_p99().as_micros();
-                PeerAnswer::Health { sync_p99_micros: u64::try_from(micros).unwrap_or(u64::MAX) }
+                let sync_p99_micros = u64::try_from(micros).unwrap_or(u64::MAX);
+                PeerAnswer::Health { sync_p99_micros, full: self.room().await.full }
             }
             // The request was counted where it came in; a leader that is asked does not pass it on.
             _ if !self.inner.forward.serves() => {

@@ -1,8 +1,11 @@
 //! Machines and the network between them, made by the test and removed with it, whatever happens.
 //!
 //! `segment` is an Ethernet segment, a bridge in a namespace of its own; `machine` a namespace with a link to it and a
-//! node; `process` runs programs within bounds.
+//! node; `process` runs programs within bounds; `clients` keep a whole cluster busy, and `history` judges what they were
+//! told.
 
+pub mod clients;
+pub mod history;
 pub mod machine;
 pub mod process;
 pub mod segment;

@@ -42,6 +42,12 @@ fn at_work(api: &Machine, on: &[&str]) -> Result<(), String> {
     let actors = Quorum::of(api)?.actors();
     let homes: BTreeSet<&str> = actors.values().map(|(node, _, _)| node.as_str()).collect();
     same(homes, on.iter().copied().collect())?;
+    works(api)
+}
+
+/// Whether every actor runs, wherever that is.
+pub fn works(api: &Machine) -> Result<(), String> {
+    let actors = Quorum::of(api)?.actors();
     match actors.iter().find(|(_, (_, _, state))| state != "running") {
         Some(idle) => Err(format!("{idle:?}")),
         None if actors.len() < 10 => Err(format!("only {actors:?}")),
@@ -49,7 +55,7 @@ fn at_work(api: &Machine, on: &[&str]) -> Result<(), String> {
     }
 }
 
-fn deployment(name: &str, replicas: u32) -> String {
+pub fn deployment(name: &str, replicas: u32) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: {name} }}\nspec:\n  replicas: {replicas}\n  \
          selector: {{ matchLabels: {{ app: {name} }} }}\n  template:\n    metadata: {{ labels: {{ app: {name} }} }}\n    \
@@ -57,7 +63,7 @@ fn deployment(name: &str, replicas: u32) -> String {
     )
 }
 
-fn available(api: &Machine, name: &str, replicas: u32) -> Result<(), String> {
+pub fn available(api: &Machine, name: &str, replicas: u32) -> Result<(), String> {
     let found = api.try_kubectl(&["get", "deployment", name, "-o=jsonpath={.status.availableReplicas}"])?;
     same(found, replicas.to_string())
 }

@@ -22,8 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// What the files are called: this, a time, and the end below.
 const NAME: &str = "shoal-";
 const END: &str = ".backup";
-/// End of the name of one that is not whole yet.
-const DRAFT: &str = ".part";
+/// End of the name of one that is not whole yet; one whose writer died is removed once the next is made.
+const DRAFT_END: &str = ".backup.part";
 
 /// What making them takes.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ impl Backups {
         let directory = &self.settings.directory;
         tokio::fs::create_dir_all(directory).await?;
         let now = self.world.clock.now();
-        let made = list(directory).await?;
+        let made = list(directory, END).await?;
         if made.last().is_some_and(|(at, _)| now.since(*at) < self.settings.every) {
             return Ok(());
         }
@@ -81,7 +81,8 @@ impl Backups {
         write(&self.store, &head, &path).await?;
         tracing::info!(file = %path.display(), revision = head.revision, "a backup was made");
         let excess = (made.len() + 1).saturating_sub(self.settings.keep);
-        for (_, old) in made.into_iter().take(excess) {
+        let drafts = list(directory, DRAFT_END).await?;
+        for (_, old) in made.into_iter().take(excess).chain(drafts.into_iter().filter(|(at, _)| *at < now)) {
             tokio::fs::remove_file(old).await?;
         }
         Ok(())
@@ -92,19 +93,19 @@ fn name(at: Timestamp) -> String {
     format!("{NAME}{}{END}", at.rfc3339().replace(':', "-"))
 }
 
-/// When a file of that name was made.
-fn made_at(name: &str) -> Option<Timestamp> {
-    let text = name.strip_prefix(NAME)?.strip_suffix(END)?;
+/// When a file of that name and `end` was made.
+fn made_at(name: &str, end: &str) -> Option<Timestamp> {
+    let text = name.strip_prefix(NAME)?.strip_suffix(end)?;
     let (date, time) = text.split_once('T')?;
     Timestamp::parse(&format!("{date}T{}", time.replace('-', ":")))
 }
 
-/// The backups of a directory, oldest first. What else is there is nobody's business.
-async fn list(directory: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
+/// The backups of a directory, oldest first, or their drafts. What else is there is nobody's business.
+async fn list(directory: &Path, end: &str) -> io::Result<Vec<(Timestamp, PathBuf)>> {
     let mut found = Vec::new();
     let mut entries = tokio::fs::read_dir(directory).await?;
     while let Some(entry) = entries.next_entry().await? {
-        if let Some(at) = entry.file_name().to_str().and_then(made_at) {
+        if let Some(at) = entry.file_name().to_str().and_then(|name| made_at(name, end)) {
             found.push((at, entry.path()));
         }
     }
@@ -114,9 +115,7 @@ async fn list(directory: &Path) -> io::Result<Vec<(Timestamp, PathBuf)>> {
 
 /// Writes one (mode 0600), as a whole or not at all.
 async fn write(store: &Store, head: &Head, path: &Path) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(DRAFT);
-    let draft = PathBuf::from(draft);
+    let draft = path.with_extension("backup.part");
     let written = async {
         let mut options = tokio::fs::OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft).await?;
@@ -150,9 +149,10 @@ mod tests {
     fn a_file_says_when_it_was_made() {
         let at = Timestamp::parse("2026-11-20T08:00:07Z").unwrap();
         assert_eq!(name(at), "shoal-2026-11-20T08-00-07Z.backup");
-        assert_eq!(made_at(&name(at)), Some(at));
+        assert_eq!(made_at(&name(at), END), Some(at));
+        assert_eq!(made_at("shoal-2026-11-20T08-00-07Z.backup.part", DRAFT_END), Some(at));
         for other in ["shoal-x.backup", "shoal-2026-11-20T08-00-07Z.backup.part", "notes.txt", ""] {
-            assert_eq!(made_at(other), None, "{other}");
+            assert_eq!(made_at(other, END), None, "{other}");
         }
     }
 

@@ -311,13 +311,13 @@ fn pack(puller: &Arc<ImagePuller>) -> Child {
     })
 }
 
-/// Hands over the lead of the store where this node's disk is too slow for it.
+/// Hands over the lead of the store where this node's disk is too slow for it, or full.
 fn relieve(store: &Store, slow_disk: Duration) -> Child {
     let store = store.clone();
     Task::child("relief", move || {
         let store = store.clone();
         async move {
-            store.hand_over_when_slow(slow_disk).await;
+            store.hand_over_when_unwell(slow_disk).await;
             Ok(())
         }
     })

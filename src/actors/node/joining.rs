@@ -14,6 +14,7 @@ use crate::mesh::identity::{
 };
 use crate::mesh::join::{self, Admission, Capacity, JOIN_PROTOCOL, JoinAnswer, JoinRefusal, JoinRequest};
 use crate::mesh::quic::ALPN_JOIN;
+use crate::mesh::version::spoken;
 use crate::model::NodeId;
 use crate::runtime::machine;
 use crate::world::World;
@@ -105,6 +106,7 @@ fn ask_for(settings: &NodeSettings, subject: &Subject, token: &JoinToken) -> Res
         node_csr_pem,
         admin_csr_pem,
         zone: settings.mesh.zone.clone(),
+        mesh: spoken(),
         capacity: Capacity { millicores: facts.cpus * 1000, memory_bytes: facts.memory_bytes },
         pod_cidr: settings.network.pod_cidr.map(|range| range.to_string()).unwrap_or_default(),
     };

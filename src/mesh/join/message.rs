@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::mesh::identity::token::Presented;
+use crate::mesh::version::Versions;
 use crate::model::NodeId;
 
 /// Version of the exchange that this build speaks.
@@ -40,6 +41,9 @@ pub struct JoinRequest {
     /// What it has.
     #[serde(default)]
     pub capacity: Capacity,
+    /// What it speaks in the mesh.
+    #[serde(default)]
+    pub mesh: Versions,
     /// Pod range that the node asks to keep, as where it was a member before; empty for any.
     #[serde(default)]
     pub pod_cidr: String,
@@ -133,6 +137,9 @@ pub enum JoinRefusal {
         /// Newest that it reads.
         newest: u16,
     },
+    /// Its release and that of a member do not understand each other.
+    #[error("the cluster's nodes speak version {0} of the mesh, and this node does not; use a release that does")]
+    Mesh(Versions),
     /// Too many join at once; try again.
     #[error("too many nodes are joining; try again")]
     Busy,

@@ -14,6 +14,7 @@ use super::*;
 use crate::mesh::identity::{Fingerprint, JoinToken};
 use crate::mesh::quic::tests::{Authority, PATIENCE, Port, client};
 use crate::mesh::quic::{ALPN_JOIN, ANY_NODE, Event, Limits};
+use crate::mesh::version::Versions;
 use crate::model::NodeId;
 use crate::world::entropy::Rng;
 
@@ -55,6 +56,7 @@ fn request() -> JoinRequest {
         node_csr_pem: "csr".into(),
         admin_csr_pem: String::new(),
         zone: "z".into(),
+        mesh: Versions { oldest: 1, newest: 2 },
         capacity: Capacity { millicores: 2_000, memory_bytes: 1 << 30 },
         pod_cidr: String::new(),
     }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::Links;
 use super::link::Link;
 use super::relay::{RELAY_AFTER, REMEMBERED};
-use crate::mesh::fabric::{Channel, Close};
+use crate::mesh::fabric::{Channel, Close, DialError};
 use crate::model::NodeId;
 
 /// After a failed dial the next one waits this long, twice as long after each further failure.
@@ -247,11 +247,21 @@ impl Links {
                     }
                 }
                 Ok(Ok(channel)) => channel.close(Close::Refused),
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "dial failed"),
+                Ok(Err(error)) => self.tell(peer, &error),
                 Err(_) => tracing::debug!(%peer, %at, "dial took too long"),
             }
         }
         None
+    }
+
+    /// A peer that will not be reached until somebody does something is told of once.
+    fn tell(&self, peer: &NodeId, error: &DialError) {
+        let failures = self.0.peers.lock().0.get(peer).map_or(0, |peer| peer.failures);
+        if matches!(error, DialError::Version { .. }) && failures == 0 {
+            tracing::warn!(%peer, %error, "two releases do not understand each other");
+        } else {
+            tracing::debug!(%peer, %error, "dial failed");
+        }
     }
 
     /// A link to `peer` without a relay, dialled where there is no link at all; for what carries others.

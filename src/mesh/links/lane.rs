@@ -15,7 +15,8 @@ use super::queue::{Full, Queue};
 use crate::mesh::address::{Class, Failure, Refusal};
 use crate::mesh::fabric::{Close, Lost};
 use crate::mesh::mutant::mutant;
-use crate::mesh::wire::{Frame, PROTOCOL};
+use crate::mesh::version::spoken;
+use crate::mesh::wire::Frame;
 
 /// What comes back for a call or a watch.
 pub type Reply = Result<Bytes, Refusal>;
@@ -186,7 +187,7 @@ async fn carry(link: Arc<Link>, class: Class, queue: Arc<Queue>) {
 async fn converse(link: &Arc<Link>, class: Class, queue: Arc<Queue>) -> Result<(), ReadError> {
     let mut duplex = link.channel.open().await.map_err(|Lost(why)| std::io::Error::other(why))?;
     duplex.send.set_priority(pipe::priority(class));
-    let hello = Frame::Hello { protocol: PROTOCOL, class, generation: link.context.generation };
+    let hello = Frame::Hello { protocol: spoken().newest, class, generation: link.context.generation };
     pipe::write_one(&hello, &mut *duplex.send).await?;
     let writer = link.clone();
     link.tasks.spawn(async move {

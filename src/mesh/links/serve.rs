@@ -21,7 +21,8 @@ use crate::mesh::address::{Class, Refusal};
 use crate::mesh::exports::Calls;
 use crate::mesh::fabric::{Close, Duplex};
 use crate::mesh::mutant::mutant;
-use crate::mesh::wire::{Frame, FrameError, OLDEST_PROTOCOL, PROTOCOL};
+use crate::mesh::version::spoken;
+use crate::mesh::wire::{Frame, FrameError};
 
 /// Most streams that a peer may have open, those of classes included.
 pub const MAX_STREAMS: usize = 256;
@@ -78,7 +79,7 @@ impl Drop for Open {
 async fn greet(link: &Arc<Link>, mut duplex: Duplex) -> Result<(), ReadError> {
     let Ok(first) = timeout(FIRST_FRAME_WITHIN, pipe::read_one(&mut *duplex.receive)).await else { return Ok(()) };
     match first? {
-        Frame::Hello { protocol, class, generation } if protocol >= OLDEST_PROTOCOL => {
+        Frame::Hello { class, generation, .. } => {
             link.generation.send_replace(Some(generation));
             let bit = 1 << (pipe::priority(class));
             if link.served.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
@@ -155,7 +156,7 @@ async fn serve_class(link: &Arc<Link>, class: Class, mut duplex: Duplex) -> Resu
         bytes: AtomicUsize::new(0),
     });
     duplex.send.set_priority(pipe::priority(class));
-    let _ = served.reply(Frame::Hello { protocol: PROTOCOL, class, generation: link.context.generation }).await;
+    let _ = served.reply(Frame::Hello { protocol: spoken().newest, class, generation: link.context.generation }).await;
     let writer = served.clone();
     link.tasks.spawn(async move {
         let _ = pipe::write(&writer.queue, &mut *duplex.send).await;

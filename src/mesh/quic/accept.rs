@@ -12,8 +12,9 @@ use super::admit::Verdict;
 use super::channel::{self, QuicChannel};
 use super::counters::Event;
 use super::endpoint::Shared;
-use super::{ALPN_HTTP3, ALPN_JOIN, ALPN_MESH, HANDSHAKE_TIMEOUT, code, transport};
+use super::{ALPN_HTTP3, ALPN_JOIN, HANDSHAKE_TIMEOUT, code, transport};
 use crate::mesh::join::{self, JoinDoor};
+use crate::mesh::version::ALPN_PREFIX;
 
 /// Takes connections until the port ends.
 pub async fn run(shared: &Arc<Shared>, door: Arc<dyn JoinDoor>) {
@@ -90,9 +91,9 @@ async fn dispatch(shared: &Arc<Shared>, connection: Connection, door: &dyn JoinD
         .and_then(|found| found.protocol)
         .unwrap_or_default();
     match protocol.as_slice() {
-        ALPN_MESH => peer(shared, connection).await,
         ALPN_JOIN => join(shared, &connection, door).await,
         ALPN_HTTP3 => http3(shared, connection),
+        mesh if mesh.starts_with(ALPN_PREFIX) => peer(shared, connection).await,
         // TLS has refused what it was not told to take.
         _ => connection.close(code::PROTOCOL, b"unknown protocol"),
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use quinn::{ConnectError, Connection, ConnectionError};
+use quinn::{ConnectError, Connection, ConnectionError, TransportErrorCode};
 
 use super::channel::{self, QuicChannel};
 use super::counters::Event;
@@ -12,7 +12,11 @@ use super::endpoint::Endpoint;
 use super::tunnels::QuicTunnel;
 use super::{ANY_NODE, DIAL_TIMEOUT, code};
 use crate::mesh::fabric::{Channel, Close, DialError, Fabric, Tunnel};
+use crate::mesh::version::spoken;
 use crate::model::NodeId;
+
+/// TLS's alert `no_application_protocol` (RFC 7301, 3.2).
+const NO_VERSION: u8 = 120;
 
 /// The fabric of an [`Endpoint`]; the endpoint must run for anything to be accepted.
 pub struct QuicFabric {
@@ -79,6 +83,9 @@ fn turn_away(connection: &Connection, error: DialError) -> DialError {
 
 fn failed(at: SocketAddr, error: &ConnectionError) -> DialError {
     match error {
+        ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::crypto(NO_VERSION) => {
+            DialError::Version { at, own: spoken() }
+        }
         ConnectionError::TimedOut | ConnectionError::Reset | ConnectionError::LocallyClosed => {
             DialError::Unreachable(at)
         }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{EndpointConfig, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-use super::{ALPN_HTTP3, ALPN_JOIN, ALPN_MESH, Credentials, CredentialsError};
+use super::{ALPN_HTTP3, ALPN_JOIN, Credentials, CredentialsError};
+use crate::mesh::version::spoken;
 
 /// Streams that the other end may have open at a time.
 const MAX_STREAMS: u32 = 250;
@@ -113,7 +114,10 @@ pub fn endpoint() -> EndpointConfig {
 
 /// TLS for accepting, in QUIC's form.
 pub fn server_crypto(credentials: &dyn Credentials) -> Result<Arc<QuicServerConfig>, CredentialsError> {
-    let mut config = credentials.server(&[ALPN_MESH, ALPN_JOIN, ALPN_HTTP3])?;
+    let mesh = spoken().alpn();
+    let mesh = mesh.iter().map(Vec::as_slice);
+    let all: Vec<&[u8]> = mesh.chain([ALPN_JOIN, ALPN_HTTP3]).collect();
+    let mut config = credentials.server(&all)?;
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -122,7 +126,8 @@ pub fn server_crypto(credentials: &dyn Credentials) -> Result<Arc<QuicServerConf
 
 /// What to dial nodes with.
 pub fn client_config(credentials: &dyn Credentials) -> Result<quinn::ClientConfig, CredentialsError> {
-    let config = credentials.client(&[ALPN_MESH])?;
+    let mesh = spoken().alpn();
+    let config = credentials.client(&mesh.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
     Ok(client_of(config, dialling())?)
 }
 

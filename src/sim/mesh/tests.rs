@@ -103,6 +103,7 @@ impl Pair {
                 Ok(channel) => work(channel).await,
                 Err(DialError::Unreachable(_)) => "unreachable".into(),
                 Err(DialError::Refused { reason, .. }) => format!("refused: {reason}"),
+                Err(error @ DialError::Version { .. }) => error.to_string(),
             };
             said.lock().push(outcome);
         });

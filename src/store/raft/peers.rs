@@ -202,10 +202,13 @@ pub enum PeerAnswer {
     Removed(Removal),
     /// To `Once`: the ticket is older than what is remembered. Nothing was done now; earlier it may have been.
     Forgotten(Revision),
-    /// To `Health`: the 99th percentile of its recent syncs.
+    /// To `Health`: how its disk is.
     Health {
-        /// Microseconds.
+        /// The 99th percentile of its recent syncs, microseconds.
         sync_p99_micros: u64,
+        /// Whether it has no room for more.
+        #[serde(default)]
+        full: bool,
     },
 }
 

@@ -228,10 +228,9 @@ async fn a_damaged_follower_comes_back_whole_under_a_new_number() {
     eventually("it votes", || back.role() == Standing::Voter).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_full_follower_stops_nobody_and_a_full_leader_takes_deletes() {
-    let (net, disks) = (Net::new(9), disks(9));
-    let mut stores = Vec::new();
+/// Three voters whose segments hold more than the room that deletes are left.
+async fn roomy(net: &Arc<Net>, disks: &[SimDisk]) -> Vec<Store> {
+    let mut stores: Vec<Store> = Vec::new();
     for (disk, node) in disks.iter().zip(1..) {
         let options = StoreOptions { segment_bytes: 256 * 1024, ..options(node) };
         stores.push(net.try_open(options, simulated(disk, node)).await.unwrap());
@@ -239,10 +238,25 @@ async fn a_full_follower_stops_nobody_and_a_full_leader_takes_deletes() {
         stores[stores.len() - 1].caught_up().await.unwrap();
         stores[0].promote(node).await.unwrap();
     }
-    let full = Faults { capacity: 1, ..Faults::default() };
-    disks[2].set_faults(full.clone());
+    stores
+}
+
+fn fat() -> Txn {
     let mut fat = put("fat", Expect::Any);
     fat.ops[0].action = Action::Put { value: vec![b' '; 50_000].into(), splice: 0 };
+    fat
+}
+
+fn no_room() -> Faults {
+    Faults { capacity: 1, ..Faults::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_follower_stops_nobody_and_a_full_leader_takes_deletes() {
+    let (net, disks) = (Net::new(9), disks(9));
+    let stores = roomy(&net, &disks).await;
+    disks[2].set_faults(no_room());
+    let mut fat = fat();
     for _ in 0..40 {
         stores[0].commit(fat.clone()).await.unwrap();
     }
@@ -252,7 +266,7 @@ async fn a_full_follower_stops_nobody_and_a_full_leader_takes_deletes() {
     assert!(stores[2].revision() < stores[0].revision());
     disks[2].set_faults(Faults::default());
     eventually("it has everything", || stores[2].revision() == stores[0].revision()).await;
-    disks[0].set_faults(full);
+    disks[0].set_faults(no_room());
     while stores[0].commit(fat.clone()).await.is_ok() {}
     assert_eq!(stores[0].commit(fat.clone()).await, Err(Error::DiskFull));
     assert!(stores[0].stats().disk_full);
@@ -262,4 +276,33 @@ async fn a_full_follower_stops_nobody_and_a_full_leader_takes_deletes() {
     let _ = stores[0].commit(put("b", Expect::Any)).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     stores[0].commit(put("b", Expect::Any)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_leader_hands_over_where_a_majority_has_room_and_writes_go_on() {
+    let (net, disks) = (Net::new(10), disks(10));
+    let stores = roomy(&net, &disks).await;
+    let relief = tokio::spawn({
+        let store = stores[0].clone();
+        async move { store.hand_over_when_unwell(Duration::from_secs(1)).await }
+    });
+    // Most have no room: the lead stays where deletes go on.
+    disks[0].set_faults(no_room());
+    disks[1].set_faults(no_room());
+    while stores[0].commit(fat()).await.is_ok() {}
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(stores[0].leads());
+    stores[0].commit(Txn::one(Op { key: key("fat"), expect: Expect::Any, action: Action::Delete }, 7)).await.unwrap();
+
+    disks[1].set_faults(Faults::default());
+    eventually("one that has room leads", || leader_of(&stores[1..]).is_some()).await;
+    let leader = leader_of(&stores[1..]).unwrap();
+    for _ in 0..40 {
+        leader.commit(fat()).await.unwrap();
+    }
+    assert!(leader.leads());
+    assert!(stores[0].failure().is_none() && stores[0].revision() < leader.revision(), "it waits for room");
+    relief.abort();
+    disks[0].set_faults(Faults::default());
+    level(&leader, &stores[0]).await;
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::net::{Net, eventually};
 use super::voters::{disks, leader_of, three};
 use super::*;
+use crate::store::disk::Health;
 
 /// What writers through several nodes saw.
 #[derive(Default)]
@@ -128,7 +129,7 @@ async fn a_leader_whose_disk_stalls_hands_over_to_a_voter_with_a_healthy_one() {
         let stores = three(&net, &disks).await;
         usual(&net, &disks);
         let bound = Duration::from_millis(500);
-        let early = tokio::time::timeout(Duration::from_secs(5), stores[0].leads_with_slow_disk(bound)).await;
+        let early = tokio::time::timeout(Duration::from_secs(5), stores[0].leads_with_bad_disk(bound)).await;
         assert!(early.is_err(), "a healthy disk is no reason");
         let seen = Shared::default();
         let writers = load(&stores[1], "b", 4, &seen);
@@ -137,8 +138,9 @@ async fn a_leader_whose_disk_stalls_hands_over_to_a_voter_with_a_healthy_one() {
         disks[1].set_faults(stall(Duration::from_millis(300)));
         disks[0].set_faults(stall(Duration::from_secs(20)));
         let stalled = tokio::time::Instant::now();
-        stores[0].leads_with_slow_disk(bound).await;
-        let _ = stores[0].hand_over_to_best(bound, true).await;
+        let health = stores[0].leads_with_bad_disk(bound).await;
+        assert_eq!(health, Health::Slow);
+        let _ = stores[0].relieve(bound, health).await;
         eventually("another leads", || leader_of(&stores[1..]).is_some()).await;
         println!("seed {seed}: another leads {:?} after the stall began", stalled.elapsed());
         assert!(stalled.elapsed() < Duration::from_secs(3), "{:?}", stalled.elapsed());

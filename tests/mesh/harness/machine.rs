@@ -33,7 +33,10 @@ pub struct Machine {
     /// Data directory of its node.
     pub data: PathBuf,
     place: Place,
-    kubeconfig: PathBuf,
+    /// Versions of the mesh that its node is told to speak.
+    speaks: Option<String>,
+    /// The admin's credentials that its programs use.
+    pub kubeconfig: PathBuf,
     process: Option<Child>,
 }
 
@@ -44,7 +47,7 @@ impl Machine {
         Self::tuned(segment, name, runtime, "default_toleration = \"300s\"")
     }
 
-    /// Like [`Machine::new`], with other settings of `control` (TOML).
+    /// Like [`Machine::new`], with other settings of `control` (TOML), and tables behind them.
     pub fn tuned(segment: &Segment, name: &str, runtime: &str, control: &str) -> Self {
         let place = segment.connect(name);
         let data = place.dir.join("node");
@@ -54,7 +57,7 @@ impl Machine {
         let settings =
             format!("runtime = \"{runtime}\"\n[control]\n{control}\n[network]\nbridge = \"{}\"\n", place.unique);
         fs::write(place.dir.join("test.toml"), settings).expect("the test's settings");
-        let machine = Self { name: name.into(), ip: place.ip, data, place, kubeconfig, process: None };
+        let machine = Self { name: name.into(), ip: place.ip, data, place, kubeconfig, speaks: None, process: None };
         machine.take_address();
         machine
     }
@@ -86,6 +89,11 @@ impl Machine {
         self.up(&["--join", &seed.at(), "--token", token]);
     }
 
+    /// Has its node speak these versions of the mesh from its next start on, as other releases would: `2`, or `1-2`.
+    pub fn speak(&mut self, versions: &str) {
+        self.speaks = Some(versions.to_owned());
+    }
+
     /// Name of its network namespace.
     pub fn namespace(&self) -> String {
         self.place.namespace.clone()
@@ -103,6 +111,7 @@ impl Machine {
         let mut command = within(&self.place.namespace, SHOAL);
         command.args(["up", "--name", &self.name]).arg("--data").arg(&self.data);
         command.arg("--config").arg(self.place.dir.join("test.toml")).args(args);
+        command.envs(self.speaks.iter().map(|versions| ("SHOAL_TEST_MESH_VERSIONS", versions)));
         command.stdout(log.try_clone().expect("a log file")).stderr(log);
         self.process = Some(command.spawn().expect("shoal starts"));
     }

@@ -13,6 +13,7 @@ use crate::mesh::identity::token::{self, TokenError, TokenRecord};
 use crate::mesh::identity::{ADMINS_GROUP, NodeRequest, admin_of, is_node_name};
 use crate::mesh::join::{Admission, JOIN_PROTOCOL, JoinRefusal, JoinRequest, MAX_PEERS, TokenFault, decode};
 use crate::mesh::member::Life;
+use crate::mesh::version::{Versions, spoken};
 use crate::model::{Cidr, NodeId, Timestamp};
 use crate::plan::cidr::next_pod_cidr;
 use crate::plan::joining::{self, Registered};
@@ -29,6 +30,7 @@ impl Office {
         let _waits = self.waiting.try_acquire().map_err(|_| JoinRefusal::Busy)?;
         let request: JoinRequest = decode(request).map_err(|error| JoinRefusal::Malformed(error.to_string()))?;
         check(&request)?;
+        self.understands(request.mesh)?;
         // One at a time: two must not get the same addresses.
         let _turn = self.turn.lock().await;
         self.see_everything().await.map_err(|_| JoinRefusal::NoQuorum)?;
@@ -60,6 +62,17 @@ impl Office {
             network,
             peers: self.peers(&request.name),
         })
+    }
+
+    /// Whether the members that are there speak what the new node does: one that they do not understand would be a member
+    /// in the log that nobody reaches.
+    fn understands(&self, asked: Versions) -> Result<(), JoinRefusal> {
+        let own = spoken();
+        let view = self.view.borrow();
+        let others = view.reachable().map(|member| member.meta.protocol).filter(|newest| *newest > 0);
+        let newest = others.min().unwrap_or(own.newest).min(own.newest);
+        let cluster = Versions { oldest: own.oldest.min(newest), newest };
+        if asked.meet(cluster) { Ok(()) } else { Err(JoinRefusal::Mesh(cluster)) }
     }
 
     /// What is known under the name; a live member has it for itself.

@@ -19,14 +19,13 @@ use crate::mesh::handle::{Mesh, MeshParts, MeshTask};
 use crate::mesh::identity::{LiveIdentity, Revocations};
 use crate::mesh::member::Meta;
 use crate::mesh::quic::{Endpoint, Limits, QuicFabric};
+use crate::mesh::version::spoken;
 use crate::model::NodeId;
 use crate::runtime::machine;
 use crate::world::World;
 
 /// Connections to the API at a time.
 const MAX_CONNECTIONS: usize = 4_096;
-/// Newest protocol of the mesh that this release speaks.
-pub const PROTOCOL: u16 = 1;
 
 /// The mesh as a node starts it.
 pub struct Body {
@@ -114,7 +113,7 @@ fn meta(settings: &NodeSettings, place: &Place) -> Meta {
         capacity_millicores: facts.cpus * 1000,
         capacity_bytes: facts.memory_bytes,
         load_millicores: 0,
-        protocol: PROTOCOL,
+        protocol: spoken().newest,
         release: env!("CARGO_PKG_VERSION").into(),
         role: if place.remembered.founder { "voter" } else { "learner" }.into(),
     }

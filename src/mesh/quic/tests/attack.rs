@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::mesh::quic::transport::FIRST_STREAMS;
+use crate::mesh::version::spoken;
 
 /// A good node, at another address than the attackers', gets a stream through.
 async fn serves_a_good_peer(authority: &Arc<Authority>, port: &Port) {
@@ -171,7 +172,7 @@ async fn strangers_of_every_kind_are_refused() {
         let (chain, key) = of.leaf(user, &["x"]);
         let mut config =
             client_builder().with_root_certificates(authority.roots()).with_client_auth_cert(chain, key).unwrap();
-        config.alpn_protocols = vec![ALPN_MESH.to_vec()];
+        config.alpn_protocols = spoken().alpn();
         config
     };
     let foreign_node = ends(shows(&foreign, "system:node:x")).await;
@@ -179,7 +180,7 @@ async fn strangers_of_every_kind_are_refused() {
     let unknown = ends(authority.stranger(b"smtp")).await;
     assert!(matches!(unknown, quinn::ConnectionError::ConnectionClosed(_)), "{unknown:?}");
     b.counted(Event::HandshakeFailed, 2).await;
-    for tls in [authority.stranger(ALPN_MESH), shows(&authority, "jane")] {
+    for tls in [authority.stranger(&spoken().alpn()[0]), shows(&authority, "jane")] {
         let ended = ends(tls).await;
         let quinn::ConnectionError::ApplicationClosed(close) = ended else { panic!("{ended:?}") };
         assert_eq!(close.error_code, code::UNTRUSTED);
