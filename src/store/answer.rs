@@ -4,11 +4,13 @@ use openraft::{RaftLogReader as _, Snapshot};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::time::{Instant, timeout};
 
-use super::Store;
 use super::mutant::mutant;
+use super::raft::confirm::Follows;
 use super::raft::peers::{PeerAnswer, PeerRequest};
 use super::raft::transfer::{Chunk, Taken};
 use super::raft::{LEASE, LogId, Standing, Types};
+use super::{Error, Store};
+use crate::model::Revision;
 
 impl Store {
     /// Answers `request`, which node `from` sent; whoever carries it has made sure of that name. Bounded in time by the local
@@ -63,14 +65,23 @@ impl Store {
             PeerRequest::Once { ticket, txn } => self.commit_for_another(Some(ticket), txn).await,
             PeerRequest::Compact(revision) => PeerAnswer::Compact(self.compact(revision).await),
             PeerRequest::ReadIndex { .. } if !self.inner.contacts.note(from, Instant::now()) => PeerAnswer::Failed,
-            PeerRequest::ReadIndex { remind } => {
-                let answer = self.barrier().await;
+            PeerRequest::ReadIndex { remind, follows } => {
+                let answer = self.read_index_for(from, follows).await;
                 if remind {
                     self.inner.consensus.remind().await;
                 }
                 PeerAnswer::ReadIndex(answer)
             }
         }
+    }
+
+    async fn read_index_for(&self, from: &str, follows: Option<Follows>) -> Result<Revision, Error> {
+        if let Some(follows) = follows
+            && let Some(committed) = self.inner.consensus.confirmed_by(follows, from).await
+        {
+            return Ok(committed);
+        }
+        self.barrier().await
     }
 
     async fn append(&self, from: &str, mut request: AppendEntriesRequest<Types>) -> PeerAnswer {

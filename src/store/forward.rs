@@ -148,7 +148,8 @@ impl Forward {
     pub async fn read_index(&self, search: &mut Search<'_>, remind: bool) -> Result<Option<Revision>, Error> {
         loop {
             let At::Node(node) = search.next().await? else { return Ok(None) };
-            match search.call(&node, PeerRequest::ReadIndex { remind }).await {
+            let follows = self.consensus.follows();
+            match search.call(&node, PeerRequest::ReadIndex { remind, follows }).await {
                 Some(Ok(PeerAnswer::ReadIndex(Ok(revision)))) => return Ok(Some(revision)),
                 Some(Ok(PeerAnswer::NotLeader(leader))) => search.follow(leader),
                 _ => {}

@@ -342,6 +342,21 @@ impl Mvcc {
         state
     }
 
+    /// Takes these equal versions in place of its own: their values lie elsewhere. Gives how many it had.
+    pub fn adopt(&mut self, records: &[Arc<Record>]) -> usize {
+        let mut adopted = 0;
+        for record in records {
+            let Some(versions) = self.keys.get_mut(&record.key) else { continue };
+            let held = versions.older.iter_mut().chain([&mut versions.latest]);
+            let own = held.filter_map(|version| version.record.as_mut()).find(|own| own.modified == record.modified);
+            let Some(own) = own else { continue };
+            // One copy of the names is enough.
+            *own = Arc::new(Record { key: own.key.clone(), value: record.value.clone(), ..Record::clone(record) });
+            adopted += 1;
+        }
+        adopted
+    }
+
     /// The newest applied revision.
     pub fn applied(&self) -> Revision {
         self.applied

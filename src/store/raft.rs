@@ -1,7 +1,8 @@
 //! The openraft glue. Nothing above `store` names openraft; what another consensus would have to give is [`Consensus`].
 //!
 //! `log_store` the log as openraft wants it, `machine` the state machine, `peers` the door for the mesh, `link` openraft's
-//! way through it, `transfer` snapshots in chunks, `members` who is in the cluster, `leads` the news of leaders.
+//! way through it, `trail` what others hold already, `transfer` snapshots in chunks, `members` who is in the cluster, `leads` the news of leaders,
+//! `confirm` reads that another voter asks for.
 //!
 //! openraft 0.9 waits for each append before it takes the next, which would mean one sync per commit. An append is therefore
 //! reported at once, and what openraft takes for committed is told to nobody before this node's disk holds it:
@@ -13,12 +14,14 @@
 //!
 //! `docs/STORE.md` says why that is safe.
 
+pub mod confirm;
 mod leads;
 pub mod link;
 pub mod log_store;
 pub mod machine;
 mod members;
 pub mod peers;
+mod trail;
 pub mod transfer;
 
 use std::collections::BTreeMap;

@@ -21,7 +21,15 @@ pub trait Table: Send + 'static {
     /// # Errors
     /// [`Error::DiskFull`] or [`Error::Disk`]; the last persisted state is still there then.
     fn persist(&mut self, image: &Image) -> Result<u64, Error>;
+    /// The state of the last persist with values that stay on the disk until they are looked at; `None` where it is small.
+    ///
+    /// # Errors
+    /// As [`Table::load`].
+    fn lean(&mut self) -> Result<Option<Image>, Error>;
 }
+
+/// Values of images from this size on stay in the file.
+const LENT_FROM: u64 = 16 * 1024 * 1024;
 
 /// A table that keeps one image file.
 pub struct ImageTable {
@@ -43,6 +51,25 @@ impl ImageTable {
         let mut names = self.disk.list(&self.dir).map_err(|error| disk_error(&error))?;
         names.retain(|name| name.extension().is_some_and(|extension| extension == "image"));
         Ok(names)
+    }
+
+    /// The newest image; only where it lends its values if `lean`.
+    fn read(&self, lean: bool) -> Result<Option<Image>, Error> {
+        let Some(path) = self.images()?.pop() else { return Ok(None) };
+        let file = self.disk.open(&path, false).map_err(|error| disk_error(&error))?;
+        let lends = file.len().map_err(|error| disk_error(&error))? >= LENT_FROM;
+        if lean && !lends {
+            return Ok(None);
+        }
+        let lent = lends.then(|| file.lend()).transpose().map_err(|error| disk_error(&error))?;
+        let image = image::decode(&mut |offset, out| file.read_at(offset, out), lent).map_err(|error| match error {
+            image::ReadError::Disk(error) => disk_error(&error),
+            image::ReadError::Damaged(what) => Error::Damaged(format!(
+                "{}: {what}. Nothing was changed. Restore the data directory from a copy, or move it away to start empty",
+                path.display()
+            )),
+        })?;
+        Ok(Some(image))
     }
 
     fn write(&self, image: &Image) -> std::io::Result<(PathBuf, u64)> {
@@ -67,16 +94,7 @@ impl Table for ImageTable {
     fn load(&mut self) -> Result<Option<Image>, Error> {
         // A name that the last process could not make durable must be, before anything builds on it.
         self.disk.sync_dir(&self.dir).map_err(|error| disk_error(&error))?;
-        let Some(path) = self.images()?.pop() else { return Ok(None) };
-        let file = self.disk.open(&path, false).map_err(|error| disk_error(&error))?;
-        let image = image::decode(&mut |offset, out| file.read_at(offset, out)).map_err(|error| match error {
-            image::ReadError::Disk(error) => disk_error(&error),
-            image::ReadError::Damaged(what) => Error::Damaged(format!(
-                "{}: {what}. Nothing was changed. Restore the data directory from a copy, or move it away to start empty",
-                path.display()
-            )),
-        })?;
-        Ok(Some(image))
+        self.read(false)
     }
 
     fn persist(&mut self, image: &Image) -> Result<u64, Error> {
@@ -89,5 +107,8 @@ impl Table for ImageTable {
             self.disk.remove(&old).map_err(|error| disk_error(&error))?;
         }
         Ok(bytes)
+    }
+    fn lean(&mut self) -> Result<Option<Image>, Error> {
+        self.read(true)
     }
 }

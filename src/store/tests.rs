@@ -5,6 +5,7 @@ mod learners;
 mod net;
 mod once;
 mod recovery;
+mod succession;
 mod takeover;
 mod voters;
 

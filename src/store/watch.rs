@@ -69,8 +69,11 @@ impl Watch {
     /// [`Error::Compacted`] where the subscriber fell too far behind, [`Error::Unavailable`] where the store stopped.
     pub async fn next(&mut self) -> Result<Batch, Error> {
         loop {
-            self.applied.borrow_and_update();
-            if let Some(batch) = self.poll()? {
+            let applied = *self.applied.borrow_and_update();
+            // After each batch there is mostly nothing more: thousands of watchers need not ask the state for that.
+            if applied > self.reached
+                && let Some(batch) = self.poll()?
+            {
                 return Ok(batch);
             }
             // One thing to wait for, not two: thousands of watchers do so at every change. See [`fail`].

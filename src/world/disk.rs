@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 /// A file system as the store needs it. Calls block; the caller runs them on its writer thread.
 pub trait Disk: Send + Sync + 'static {
     /// Makes `dir` and its parents.
@@ -74,6 +76,17 @@ pub trait DiskFile: Send {
     /// # Errors
     /// As the operating system says.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
+    /// All bytes, which are read when they are looked at where the system can do that: they take no memory that it cannot
+    /// take back. Nobody may write the file any more.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn lend(&self) -> io::Result<Bytes> {
+        let mut bytes = vec![0; usize::try_from(self.len()?).map_err(io::Error::other)?];
+        let read = self.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes.into())
+    }
     /// Writes all of `bytes` at `offset`. Durable only after [`DiskFile::sync`].
     ///
     /// # Errors

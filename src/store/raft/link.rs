@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::log_store::LogStore;
 use super::peers::{Appended, PeerAnswer, PeerRequest, Peers};
+use super::trail::{BACK, FEW, Trail};
 use super::{APPEND_WITHIN, LogId, Peer, Types, transfer};
 use crate::store::Error;
 use crate::store::mutant::mutant;
@@ -83,6 +84,9 @@ pub struct Link {
     /// When the last message was sent that it took; openraft makes a new link for each question whether this node leads.
     answered: Option<Instant>,
     news: Arc<Semaphore>,
+    /// What it was last told to be committed.
+    told: Option<LogId>,
+    trail: Arc<Trail>,
 }
 
 type CallError = RPCError<u64, Peer, RaftError<u64>>;
@@ -92,7 +96,8 @@ impl RaftNetworkFactory<Types> for Network {
 
     async fn new_client(&mut self, id: u64, node: &Peer) -> Link {
         let news = Arc::new(Semaphore::new(NEWS));
-        Link { wire: self.0.clone(), id, target: node.clone(), answered: None, news }
+        let trail = self.0.log.next.of(id);
+        Link { wire: self.0.clone(), id, target: node.clone(), answered: None, news, told: None, trail }
     }
 }
 
@@ -142,6 +147,59 @@ impl Link {
             _ => {}
         }
         Ok(answer)
+    }
+
+    /// Sends the entries of `request`. Of those that the reader left out it finds out first whether the replica has them.
+    async fn replicate(&self, request: AppendEntriesRequest<Types>) -> io::Result<Appended> {
+        let from = request.prev_log_id.map_or(0, |before| before.index + 1);
+        match (request.entries.first(), request.entries.last().map(|last| last.log_id)) {
+            (Some(first), Some(last)) if first.log_id.index > from => self.seek(request, last).await,
+            _ => self.append(request).await,
+        }
+    }
+
+    /// Looks for the end of what the replica holds, from the begin of this term on backwards, and sends what follows it.
+    async fn seek(&self, request: AppendEntriesRequest<Types>, last: LogId) -> io::Result<Appended> {
+        let from = request.prev_log_id.map_or(0, |before| before.index);
+        for back in BACK {
+            let Some(question) = self.question(&request, from, back).await? else { break };
+            let Some(end) = question.entries.last().map(|entry| entry.log_id) else { break };
+            match self.append(question).await? {
+                Appended::Success => {
+                    self.trail.found(Some(end));
+                    return Ok(if end >= last { Appended::Success } else { Appended::Partly(Some(end)) });
+                }
+                Appended::Conflict => {}
+                other => return Ok(other),
+            }
+        }
+        self.trail.found(None);
+        let first = request.prev_log_id.map_or(0, |before| before.index + 1);
+        let entries = self.wire.log.message(first, last.index + 1).await?;
+        let end = entries.last().map(|entry| entry.log_id).ok_or_else(|| io::Error::other("the entries are gone"))?;
+        Ok(match self.append(AppendEntriesRequest { entries, ..request }).await? {
+            Appended::Success if end < last => Appended::Partly(Some(end)),
+            answer => answer,
+        })
+    }
+
+    /// The entries `back` places before this term's first, a few; `None` where openraft itself asks at `from` or behind it.
+    async fn question(
+        &self,
+        request: &AppendEntriesRequest<Types>,
+        from: u64,
+        back: u64,
+    ) -> io::Result<Option<AppendEntriesRequest<Types>>> {
+        let (log, leader) = (&self.wire.log, request.vote.leader_id);
+        let of = |id: LogId| (id.leader_id.term, id.leader_id.node_id);
+        let own = (leader.term, leader.node_id);
+        let Some(end) = log.end_before(|id| of(id) >= own, from) else { return Ok(None) };
+        let Some(before) = end.index.checked_sub(back).filter(|at| *at > from) else { return Ok(None) };
+        let Some(before) = log.id_at(before) else { return Ok(None) };
+        let mut entries = log.message(before.index + 1, before.index + 1 + FEW).await?;
+        // Were this node replaced meanwhile, its log may hold what another leader wrote.
+        entries.retain(|entry| of(entry.log_id) <= own);
+        Ok(Some(AppendEntriesRequest { prev_log_id: Some(before), entries, ..request.clone() }))
     }
 
     /// Sends news of what is committed beside whatever comes next, which would otherwise wait for a whole round trip:
@@ -198,15 +256,29 @@ impl RaftNetwork<Types> for Link {
         request: AppendEntriesRequest<Types>,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, CallError> {
+        let held = request.entries.last().map(|last| last.log_id).filter(|last| self.trail.holds(*last));
+        let committed = request.leader_commit;
+        if held.is_some() && committed <= self.told {
+            return Ok(AppendEntriesResponse::Success);
+        }
+        let request = match held {
+            // It needs the news, not the entries.
+            Some(_) => AppendEntriesRequest { prev_log_id: held, entries: Vec::new(), ..request },
+            None => request,
+        };
         if let Some(permit) = self.may_tell(&request) {
+            self.told = committed;
             self.tell(request, permit);
             return Ok(AppendEntriesResponse::Success);
         }
         let (mut owes, sent) = (Owes(request.entries.is_empty().then_some(&self.wire.owed)), Instant::now());
         self.answered = None;
-        let answer = self.append(request).await.map_err(|error| Unreachable::new(&error))?;
+        let answer = self.replicate(request).await.map_err(|error| Unreachable::new(&error))?;
         owes.0 = None;
         self.answered = matches!(answer, Appended::Success).then_some(sent);
+        if matches!(answer, Appended::Success | Appended::Partly(_)) {
+            self.told = self.told.max(committed);
+        }
         Ok(answer.into())
     }
 

@@ -1,18 +1,20 @@
-//! The log as openraft wants it: appends go to the writer, reads come from memory or from the segments.
+//! The log as openraft wants it: appends go to the writer, reads (`reader`) come from memory or from the segments.
+
+mod reader;
 
 use std::collections::VecDeque;
-use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{EntryPayload, LogState, RaftLogReader, StorageIOError, Vote};
+use openraft::{EntryPayload, LogState, StorageIOError, Vote};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::reader::Reader;
+use super::trail::Next;
 use super::{LogId, Peer, StorageError, Types};
 use crate::store::Error;
 use crate::store::log::frame::{Kind, Place, Record};
@@ -26,8 +28,6 @@ type Entry = openraft::Entry<Types>;
 const CACHE_ENTRIES: usize = 1024;
 /// Bytes that those may hold.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
-/// Bytes of entries in one message to another replica, or one entry where that is larger.
-const MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// A handle on the log. Clones see the same log.
 #[derive(Clone)]
@@ -37,6 +37,8 @@ pub struct LogStore {
     memory: Arc<Mutex<Memory>>,
     /// How often the cluster was recovered, as far as this log has ever known.
     recovery: Arc<AtomicU64>,
+    /// For whom openraft reads next.
+    pub next: Arc<Next>,
 }
 
 /// The log as appended, of which a tail may not be durable yet.
@@ -65,7 +67,8 @@ impl LogStore {
         drop(index);
         mutant::starts_after(last.map_or(0, |last| last.index));
         let memory = Memory { last, purged, vote, committed, ..Memory::default() };
-        Ok(Self { shared, jobs, memory: Arc::new(Mutex::new(memory)), recovery: Arc::default() })
+        let memory = Arc::new(Mutex::new(memory));
+        Ok(Self { shared, jobs, memory, recovery: Arc::default(), next: Arc::default() })
     }
 
     /// How often the cluster was recovered, as far as this replica has ever known.
@@ -77,6 +80,11 @@ impl LogStore {
     pub fn saw(&self, membership: &openraft::Membership<u64, Peer>) {
         let recovery = membership.nodes().map(|(_, peer)| peer.recovery).max();
         self.recovery.fetch_max(recovery.unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// The vote that this replica has given; it is noted here before anybody hears of it.
+    pub fn vote(&self) -> Option<Vote<u64>> {
+        self.memory.lock().vote
     }
 
     async fn submit(&self, records: Vec<Record>, ack: Option<Ack>) -> io::Result<()> {
@@ -134,12 +142,6 @@ impl LogStore {
         let _ = self.submit(Vec::new(), None).await;
     }
 
-    fn within_on_disk(&self, from: u64, to: u64) -> u64 {
-        let index = self.shared.index.lock();
-        let sizes = (from..to).filter_map(|at| index.slot(at)).map(|slot| (slot.place.index, slot.len as usize));
-        fitting(sizes, from, to)
-    }
-
     fn read_disk(&self, from: u64, to: u64) -> io::Result<Vec<Entry>> {
         let index = self.shared.index.lock();
         let slots: Vec<_> = (from..to).filter_map(|at| index.slot(at)).collect();
@@ -188,61 +190,18 @@ impl Memory {
     fn forget_last(&mut self) {
         self.recent_bytes -= self.recent.pop_back().map_or(0, |(_, size)| size);
     }
-
-    /// Where a message of [`MESSAGE_BYTES`] that starts at `from` ends; `None` where `from` is not in memory.
-    fn within(&self, from: u64, to: u64) -> Option<u64> {
-        let start = self.recent.partition_point(|(entry, _)| entry.log_id.index < from);
-        let sizes = self.recent.range(start..).map(|(entry, size)| (entry.log_id.index, *size));
-        let first = self.recent.get(start)?.0.log_id.index;
-        (first == from).then(|| fitting(sizes, from, to))
-    }
-
-    fn recent(&self, from: u64, to: u64) -> Vec<Entry> {
-        let start = self.recent.partition_point(|(entry, _)| entry.log_id.index < from);
-        self.recent
-            .range(start..)
-            .map(|(entry, _)| entry)
-            .take_while(|entry| entry.log_id.index < to)
-            .cloned()
-            .collect()
-    }
-}
-
-impl RaftLogReader<Types> for LogStore {
-    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + Send>(
-        &mut self,
-        range: R,
-    ) -> Result<Vec<Entry>, StorageError> {
-        let (from, to, recent) = {
-            let memory = self.memory.lock();
-            let (from, to) = bounds(&range, memory.last.map_or(0, |last| last.index + 1));
-            (from, to, memory.recent(from, to))
-        };
-        let known = recent.first().map_or(to, |entry| entry.log_id.index);
-        if from >= known {
-            return Ok(recent);
-        }
-        let mut entries = self.read_disk(from, known).map_err(|error| StorageIOError::read_logs(&error))?;
-        entries.extend(recent);
-        Ok(entries)
-    }
-
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
-        let end = self.memory.lock().within(start, end).unwrap_or_else(|| self.within_on_disk(start, end));
-        self.try_get_log_entries(start..end).await
-    }
 }
 
 impl RaftLogStorage<Types> for LogStore {
-    type LogReader = Self;
+    type LogReader = Reader;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, StorageError> {
         let memory = self.memory.lock();
         Ok(LogState { last_purged_log_id: memory.purged, last_log_id: memory.last })
     }
 
-    async fn get_log_reader(&mut self) -> Self {
-        self.clone()
+    async fn get_log_reader(&mut self) -> Reader {
+        Reader::new(self.clone(), self.next.take())
     }
 
     async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<(), StorageError> {
@@ -331,18 +290,6 @@ impl RaftLogStorage<Types> for LogStore {
     }
 }
 
-/// The end of the entries from `from` on that fit into a message; always at least one.
-fn fitting(sizes: impl Iterator<Item = (u64, usize)>, from: u64, to: u64) -> u64 {
-    let mut bytes = 0;
-    for (index, size) in sizes {
-        bytes += size;
-        if bytes > MESSAGE_BYTES {
-            return index.max(from + 1).min(to);
-        }
-    }
-    to
-}
-
 /// The vote as a new life takes it. A leader may have sent entries that its own disk then lost; it must never write others
 /// under the same term, so it does not lead again by its old right but asks for a new term.
 fn reopened(vote: Vote<u64>, own: u64) -> Vote<u64> {
@@ -352,20 +299,6 @@ fn reopened(vote: Vote<u64>, own: u64) -> Vote<u64> {
     }
     vote.committed &= vote.leader_id.node_id != own;
     vote
-}
-
-fn bounds(range: &impl RangeBounds<u64>, end: u64) -> (u64, u64) {
-    let from = match range.start_bound() {
-        Bound::Included(at) => *at,
-        Bound::Excluded(at) => at + 1,
-        Bound::Unbounded => 0,
-    };
-    let to = match range.end_bound() {
-        Bound::Included(at) => at + 1,
-        Bound::Excluded(at) => *at,
-        Bound::Unbounded => end,
-    };
-    (from, to.min(end))
 }
 
 /// Where an entry goes on disk.

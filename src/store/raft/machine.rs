@@ -23,6 +23,9 @@ use crate::store::{Driver, Error};
 type Entry = openraft::Entry<Types>;
 type Membership = StoredMembership<u64, Peer>;
 
+/// Versions that are replaced by those of an image at a time, while nobody else reads or writes the state.
+const ADOPTED: usize = 256;
+
 /// The consensus layer's part of an image.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Applied {
@@ -158,7 +161,7 @@ impl Machine {
     /// Makes `image` durable, unless a newer one is already: a leader may have sent one meanwhile, and what its log covers
     /// is dropped.
     async fn persist(&self, image: Image) -> Result<(Image, u64), Error> {
-        let disk = self.disk.clone();
+        let (disk, state) = (self.disk.clone(), self.state.clone());
         let write = move || {
             let mut kept = disk.lock();
             if image.applied < kept.revision {
@@ -166,7 +169,13 @@ impl Machine {
             }
             let bytes = kept.table.persist(&image)?;
             kept.revision = image.applied;
-            Ok((image, bytes))
+            let Some(lean) = kept.table.lean()? else { return Ok((image, bytes)) };
+            drop(image);
+            // Readers and writers get their turns in between.
+            for records in lean.base.chunks(ADOPTED) {
+                state.write().adopt(records);
+            }
+            Ok((lean, bytes))
         };
         match self.driver {
             Driver::Thread => tokio::task::spawn_blocking(write).await.map_err(|_| Error::Unavailable)?,

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};
 
+use super::confirm::Follows;
 use super::transfer::Chunk;
 use super::{LogId, Peer, Types};
 use crate::model::Revision;
@@ -78,6 +79,9 @@ pub enum PeerRequest {
     ReadIndex {
         /// Whether who asks has waited in vain for what is committed and wants to be told again.
         remind: bool,
+        /// Whom it follows.
+        #[serde(default)]
+        follows: Option<Follows>,
     },
     /// Where the log ends, and who leads: asked by a replica that misses the quorum, and before a recovery. Who asks, where
     /// its log names it.

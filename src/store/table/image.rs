@@ -1,14 +1,18 @@
-//! An image as bytes: checksummed frames, so that writing, reading and sending it need little memory.
+//! An image as bytes: checksummed frames, so that writing, reading and sending it need little memory. `item` what is in them.
+
+mod item;
 
 use std::borrow::Borrow;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use rmp_serde::decode::Error as DecodeError;
+use serde::Deserialize as _;
 
+use self::item::{Item, Names, Row};
 use crate::model::{Epoch, ObjectKey, Revision};
-use crate::store::mvcc::{Image, Refusal};
+use crate::store::mvcc::Image;
 use crate::store::once::Done;
 use crate::store::{Change, ChangeKind, Record};
 
@@ -16,6 +20,8 @@ use crate::store::{Change, ChangeKind, Record};
 pub const FRAME_BYTES: usize = 256 * 1024;
 /// Bound on a frame when reading: the largest object and what fits before it.
 const FRAME_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that are read from a disk at a time.
+const PART_BYTES: usize = 4 * 1024 * 1024;
 /// Length and checksum before each frame.
 const PREFIX: usize = 8;
 /// Format that this build writes; it reads older ones too. 2 added the tickets.
@@ -28,25 +34,6 @@ pub enum ReadError {
     Disk(io::Error),
     /// It is not a whole image.
     Damaged(&'static str),
-}
-
-#[derive(Serialize, Deserialize)]
-enum Item {
-    Head { version: u32, applied: u64, compacted: u64, consensus: Bytes },
-    Fence { actor: String, epoch: u64 },
-    Base(Row),
-    Change { kind: u8, row: Row, cause: u64 },
-    End { items: u64 },
-    Done { revision: u64, session: u64, sequence: u64, refusal: Option<Box<Refusal>> },
-}
-
-#[derive(Serialize, Deserialize)]
-struct Row {
-    key: ObjectKey,
-    created: u64,
-    modified: u64,
-    value: Bytes,
-    splice: u32,
 }
 
 /// Writes `image` as a series of chunks.
@@ -97,7 +84,7 @@ impl<I: Borrow<Image>> Encoder<I> {
 }
 
 /// The `nth` item of an image; `None` behind the last.
-fn item(image: &Image, nth: usize) -> Option<Item> {
+fn item(image: &Image, nth: usize) -> Option<Item<'_>> {
     let Some(at) = nth.checked_sub(1) else {
         let (applied, compacted) = (image.applied.0, image.compacted.0);
         return Some(Item::Head { version: VERSION, applied, compacted, consensus: image.consensus.clone().into() });
@@ -129,13 +116,17 @@ fn seal(frame: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads an image from `source`, which is asked for bytes at growing offsets.
+/// Reads an image from `source`, which is asked for bytes at growing offsets. Where `lent` has the same bytes the values are
+/// parts of it, which is not read.
 ///
 /// # Errors
 /// [`ReadError`].
-pub fn decode(source: &mut dyn FnMut(u64, &mut [u8]) -> io::Result<usize>) -> Result<Image, ReadError> {
-    let mut decoder = Decoder::default();
-    let mut part = vec![0; FRAME_BYTES];
+pub fn decode(
+    source: &mut dyn FnMut(u64, &mut [u8]) -> io::Result<usize>,
+    lent: Option<Bytes>,
+) -> Result<Image, ReadError> {
+    let mut decoder = Decoder { lent, ..Decoder::default() };
+    let mut part = vec![0; PART_BYTES];
     let mut at = 0;
     loop {
         let read = source(at, &mut part).map_err(ReadError::Disk)?;
@@ -153,8 +144,13 @@ pub struct Decoder {
     rest: Vec<u8>,
     image: Image,
     latest: Latest,
+    names: Names,
     items: u64,
     whole: bool,
+    /// Bytes that were read before `rest`.
+    taken: usize,
+    /// All bytes again, where values are to be parts of them.
+    lent: Option<Bytes>,
 }
 
 impl Decoder {
@@ -167,9 +163,10 @@ impl Decoder {
         let rest = std::mem::take(&mut self.rest);
         let mut at = 0;
         while let Some(body) = frame_at(&rest, at)? {
+            self.take_frame(body, self.taken + at + PREFIX)?;
             at += PREFIX + body.len();
-            self.take_frame(body)?;
         }
+        self.taken += at;
         self.rest = rest.get(at..).unwrap_or_default().to_vec();
         Ok(())
     }
@@ -182,20 +179,65 @@ impl Decoder {
         if self.whole { Ok(self.image) } else { Err(ReadError::Damaged("it ends too early")) }
     }
 
-    fn take_frame(&mut self, mut body: &[u8]) -> Result<(), ReadError> {
-        while !body.is_empty() && !self.whole {
-            let item =
-                rmp_serde::decode::from_read(&mut body).map_err(|_| ReadError::Damaged("an item is not readable"))?;
+    fn take_frame(&mut self, body: &[u8], begin: usize) -> Result<(), ReadError> {
+        let mut items = rmp_serde::Deserializer::from_read_ref(body);
+        while !self.whole {
+            let item = match Item::deserialize(&mut items) {
+                Ok(item) => item,
+                // The end; were it within an item, the count at the end of the image would tell.
+                Err(DecodeError::InvalidMarkerRead(error)) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(_) => return Err(ReadError::Damaged("an item is not readable")),
+            };
             if let Item::End { items } = item {
                 if items != self.items {
                     return Err(ReadError::Damaged("items are missing"));
                 }
                 self.whole = true;
             } else {
-                take(&mut self.image, &mut self.latest, item, self.items)?;
+                self.take(item, (body, begin))?;
                 self.items += 1;
             }
         }
+        Ok(())
+    }
+
+    /// The record of `row`, which lies in `frame`, behind the first so many bytes of the image.
+    fn record(&mut self, row: Row<'_>, (frame, begin): (&[u8], usize)) -> Result<Arc<Record>, ReadError> {
+        let value = row.value.0;
+        let lent = |all: &Bytes| {
+            let from = begin + (value.as_ptr() as usize).checked_sub(frame.as_ptr() as usize)?;
+            (from + value.len() <= all.len()).then(|| all.slice(from..from + value.len()))
+        };
+        let value = match &self.lent {
+            Some(all) => lent(all).ok_or(ReadError::Damaged("it became shorter"))?,
+            None => Bytes::copy_from_slice(value),
+        };
+        Ok(Arc::new(row.record(value, &mut self.names)))
+    }
+
+    fn take(&mut self, item: Item<'_>, frame: (&[u8], usize)) -> Result<(), ReadError> {
+        match item {
+            Item::Base(row) if self.items > 0 => {
+                let record = self.record(row, frame)?;
+                self.image.base.push(record);
+            }
+            Item::Change { kind, row, cause } if self.items > 0 => {
+                let record = self.record(row, frame)?;
+                self.change(kind, record, cause)?;
+            }
+            other => describe(&mut self.image, other, self.items)?,
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, kind: u8, record: Arc<Record>, cause: u64) -> Result<(), ReadError> {
+        let kind = [ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted]
+            .into_iter()
+            .find(|known| *known as u8 == kind)
+            .ok_or(ReadError::Damaged("a change is of no known kind"))?;
+        let previous = before(&self.image.base, &self.latest, &record.key);
+        self.latest.insert(record.key.clone(), (kind != ChangeKind::Deleted).then(|| record.clone()));
+        self.image.history.push(Arc::new(Change { kind, record, previous, cause }));
         Ok(())
     }
 }
@@ -227,7 +269,8 @@ fn before(base: &[Arc<Record>], latest: &Latest, key: &ObjectKey) -> Option<Arc<
     base.get(at).cloned()
 }
 
-fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<(), ReadError> {
+/// Takes in what is no record.
+fn describe(image: &mut Image, item: Item<'_>, nth: u64) -> Result<(), ReadError> {
     match item {
         Item::Head { version, applied, compacted, consensus } if nth == 0 => {
             if !(1..=VERSION).contains(&version) {
@@ -244,49 +287,15 @@ fn take(image: &mut Image, latest: &mut Latest, item: Item, nth: u64) -> Result<
         Item::Done { revision, session, sequence, refusal } => {
             image.done.push(Done { revision: Revision(revision), session, sequence, refusal });
         }
-        Item::Base(row) => {
-            image.base.push(Arc::new(row.record()));
-        }
-        Item::Change { kind, row, cause } => {
-            let kind = [ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted]
-                .into_iter()
-                .find(|known| *known as u8 == kind)
-                .ok_or(ReadError::Damaged("a change is of no known kind"))?;
-            let record = Arc::new(row.record());
-            let previous = before(&image.base, latest, &record.key);
-            latest.insert(record.key.clone(), (kind != ChangeKind::Deleted).then(|| record.clone()));
-            image.history.push(Arc::new(Change { kind, record, previous, cause }));
-        }
-        Item::Head { .. } | Item::End { .. } => return Err(ReadError::Damaged("an item is out of place")),
+        Item::Head { .. } | Item::End { .. } | Item::Base(_) | Item::Change { .. } => return Err(ReadError::Damaged("an item is out of place")),
     }
     Ok(())
-}
-
-impl Row {
-    fn of(record: &Record) -> Self {
-        Self {
-            key: record.key.clone(),
-            created: record.created.0,
-            modified: record.modified.0,
-            value: record.value.clone(),
-            splice: record.splice,
-        }
-    }
-
-    fn record(self) -> Record {
-        Record {
-            key: self.key,
-            created: Revision(self.created),
-            modified: Revision(self.modified),
-            value: self.value,
-            splice: self.splice,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::mvcc::Refusal;
 
     fn read(bytes: &[u8]) -> Result<Image, ReadError> {
         decode(&mut |offset, out| {
@@ -294,7 +303,7 @@ mod tests {
             let read = rest.len().min(out.len());
             out[..read].copy_from_slice(&rest[..read]);
             Ok(read)
-        })
+        }, None)
     }
 
     fn of_version(version: u32) -> Vec<u8> {

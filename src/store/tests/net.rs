@@ -26,6 +26,8 @@ pub struct Net {
     pub calls: AtomicU64,
     pub read_indexes: AtomicU64,
     pub chunks: AtomicUsize,
+    /// Entries of the log in all messages.
+    pub entries: AtomicUsize,
     rng: Mutex<Option<Rng>>,
 }
 
@@ -126,6 +128,9 @@ impl Peers for Door {
             PeerRequest::Chunk { chunk, .. } => {
                 assert!(chunk.bytes.len() <= raft::transfer::CHUNK_BYTES);
                 self.net.chunks.fetch_add(1, Ordering::Relaxed);
+            }
+            PeerRequest::Append { request, .. } => {
+                self.net.entries.fetch_add(request.entries.len(), Ordering::Relaxed);
             }
             PeerRequest::ReadIndex { .. } => drop(self.net.read_indexes.fetch_add(1, Ordering::Relaxed)),
             _ => {}

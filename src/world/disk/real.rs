@@ -1,9 +1,15 @@
 //! The machine's own file system: private files, allocated ahead, `fdatasync`.
 
+use std::ffi::c_void;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+
+use bytes::Bytes;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::{Disk, DiskFile};
 
@@ -12,6 +18,31 @@ use super::{Disk, DiskFile};
 pub struct RealDisk;
 
 struct RealFile(File);
+
+/// A file as memory. A disk that fails to read it ends the process, as any other failure of the store's disk does.
+struct Mapped {
+    at: NonNull<c_void>,
+    length: usize,
+}
+
+// SAFETY: nobody writes to it.
+unsafe impl Send for Mapped {}
+// SAFETY: nobody writes to it.
+unsafe impl Sync for Mapped {}
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: so many bytes are mapped there until this is dropped.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr().cast(), self.length) }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: nothing borrows from it any more.
+        let _ = unsafe { munmap(self.at, self.length) };
+    }
+}
 
 impl Disk for RealDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -70,6 +101,14 @@ impl DiskFile for RealFile {
             }
         }
         Ok(done)
+    }
+
+    fn lend(&self) -> io::Result<Bytes> {
+        let length = usize::try_from(self.len()?).map_err(io::Error::other)?;
+        let Some(length) = NonZeroUsize::new(length) else { return Ok(Bytes::new()) };
+        // SAFETY: the mapping has a place of its own and is only read; the file is not written any more.
+        let at = unsafe { mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, &self.0, 0) }?;
+        Ok(Bytes::from_owner(Mapped { at, length: length.get() }))
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
