@@ -36,15 +36,7 @@ impl Controller for Nodes {
     }
 
     fn marks(&self, object: &Object, snapshot: &Snapshot) -> Vec<ObjectKey> {
-        if object.key.is(id::NODES) {
-            return vec![object.key.clone()];
-        }
-        let node = object.pod_node().map(|node| ObjectKey::new(id::NODES, "", node));
-        let lost = |key: &ObjectKey| {
-            let node = snapshot.get(key).and_then(|node| node.view::<Node>().ok());
-            node.is_some_and(|node| ready_status(&node) == "Unknown")
-        };
-        node.filter(lost).into_iter().collect()
+        marks(object, snapshot, |node| ready_status(node) == "Unknown")
     }
 
     fn reconcile(
@@ -75,6 +67,16 @@ impl Controller for Nodes {
         }
         Ok(plan)
     }
+}
+
+/// A node marks itself; a pod marks its node where that is one in trouble.
+pub(super) fn marks(object: &Object, snapshot: &Snapshot, in_trouble: impl Fn(&Node) -> bool) -> Vec<ObjectKey> {
+    if object.key.is(id::NODES) {
+        return vec![object.key.clone()];
+    }
+    let node = object.pod_node().map(|node| ObjectKey::new(id::NODES, "", node));
+    let found = |key: &ObjectKey| snapshot.get(key).and_then(|node| node.view::<Node>().ok());
+    node.filter(|key| found(key).is_some_and(|node| in_trouble(&node))).into_iter().collect()
 }
 
 fn taints(node: &Node) -> &[Taint] {

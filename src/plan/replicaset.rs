@@ -25,13 +25,18 @@ use crate::model::{ObjectKey, ResourceId, Timestamp};
 /// Most pods that one plan creates or deletes; the rest follows in the next plan.
 pub const BURST_PODS: usize = 500;
 
-/// Keeps the pods of replica sets.
-#[derive(Debug, Default)]
-pub struct ReplicaSets;
+/// Keeps the pods of one kind of set.
+#[derive(Debug)]
+pub struct Replicas {
+    name: &'static str,
+    sets: ResourceId,
+}
 
-/// Keeps the pods of replication controllers.
-#[derive(Debug, Default)]
-pub struct ReplicationControllers;
+/// Of replica sets.
+pub const REPLICA_SETS: Replicas = Replicas { name: "replicaset-controller", sets: id::REPLICA_SETS };
+/// Of replication controllers.
+pub const REPLICATION_CONTROLLERS: Replicas =
+    Replicas { name: "replication-controller", sets: id::REPLICATION_CONTROLLERS };
 
 /// A pod with its typed view.
 #[derive(Clone)]
@@ -42,44 +47,13 @@ pub(super) struct SeenPod {
     pub pod: Arc<Pod>,
 }
 
-impl Controller for ReplicaSets {
+impl Controller for Replicas {
     fn name(&self) -> &'static str {
-        "replicaset-controller"
+        self.name
     }
 
     fn marks(&self, object: &Object, snapshot: &Snapshot) -> Vec<ObjectKey> {
-        marks(object, id::REPLICA_SETS, snapshot)
-    }
-
-    fn reconcile(
-        &self,
-        key: &ObjectKey,
-        snapshot: &Snapshot,
-        now: Timestamp,
-        rng: &mut dyn RngCore,
-    ) -> Result<Plan, DecodeError> {
-        reconcile(key, snapshot, now, rng)
-    }
-
-    fn refused(
-        &self,
-        key: &ObjectKey,
-        command: &Command,
-        message: &str,
-        snapshot: &Snapshot,
-        now: Timestamp,
-    ) -> Result<Vec<Command>, DecodeError> {
-        refused(key, command, message, snapshot, now)
-    }
-}
-
-impl Controller for ReplicationControllers {
-    fn name(&self) -> &'static str {
-        "replication-controller"
-    }
-
-    fn marks(&self, object: &Object, snapshot: &Snapshot) -> Vec<ObjectKey> {
-        marks(object, id::REPLICATION_CONTROLLERS, snapshot)
+        marks(object, self.sets, snapshot)
     }
 
     fn reconcile(

@@ -8,7 +8,6 @@ use rand::RngCore;
 use super::scheduler::tolerates;
 use super::{Controller, Plan, Snapshot, disruption, fencing, readiness, write};
 use crate::kube::object::{DecodeError, Object};
-use crate::kube::resource::id;
 use crate::model::{ObjectKey, Timestamp};
 
 /// Most pods evicted by one plan; the first of them to go marks the node again.
@@ -26,15 +25,7 @@ impl Controller for TaintEviction {
     }
 
     fn marks(&self, object: &Object, snapshot: &Snapshot) -> Vec<ObjectKey> {
-        if object.key.is(id::NODES) {
-            return vec![object.key.clone()];
-        }
-        let node = object.pod_node().map(|node| ObjectKey::new(id::NODES, "", node));
-        let alarmed = |key: &ObjectKey| {
-            let node = snapshot.get(key).and_then(|node| node.view::<Node>().ok());
-            node.is_some_and(|node| fatal(&node).next().is_some())
-        };
-        node.filter(alarmed).into_iter().collect()
+        super::node::marks(object, snapshot, |node| fatal(node).next().is_some())
     }
 
     fn reconcile(

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Deployments;
 use crate::kube::resource::id;
 use crate::model::ObjectKey;
-use crate::plan::replicaset::ReplicaSets;
+use crate::plan::replicaset::REPLICA_SETS;
 use crate::plan::tests::Cluster;
 
 fn deployment(replicas: i32, strategy: Value) -> Value {
@@ -46,7 +46,7 @@ impl Trace {
 
     fn settle(&mut self) {
         let bounds = self.bounds;
-        self.cluster.settle_with(&[&Deployments, &ReplicaSets], |cluster| {
+        self.cluster.settle_with(&[&Deployments, &REPLICA_SETS], |cluster| {
             let sets = cluster.list(id::REPLICA_SETS);
             let asked: u64 = sets.iter().filter_map(|set| set["spec"]["replicas"].as_u64()).sum();
             let ready = cluster.list(id::PODS).iter().filter(|pod| is_ready(pod)).count();
@@ -121,7 +121,7 @@ fn pair(status: &str, reason: &str) -> (String, String) {
 fn a_new_deployment_makes_its_pods_and_says_so() {
     let mut cluster = Cluster::new();
     let key = cluster.put(deployment(3, rolling("25%".into(), "25%".into())));
-    cluster.settle(&[&Deployments, &ReplicaSets]);
+    cluster.settle(&[&Deployments, &REPLICA_SETS]);
     let sets = cluster.list(id::REPLICA_SETS);
     let name = sets[0]["metadata"]["name"].as_str().unwrap();
     let hash = name.strip_prefix("web-").unwrap();
@@ -293,14 +293,14 @@ fn min_ready_seconds_delay_availability() {
     let mut body = deployment(1, rolling(json!(1), json!(0)));
     body["spec"]["minReadySeconds"] = 10.into();
     let key = cluster.put(body);
-    cluster.settle(&[&Deployments, &ReplicaSets]);
+    cluster.settle(&[&Deployments, &REPLICA_SETS]);
     let pod = ObjectKey::new(id::PODS, "default", &cluster.names(id::PODS)[0]);
     cluster.set_ready(&pod, true);
-    cluster.settle(&[&Deployments, &ReplicaSets]);
+    cluster.settle(&[&Deployments, &REPLICA_SETS]);
     assert_eq!(cluster.value(&key)["status"]["readyReplicas"], 1);
     assert_eq!(cluster.value(&key)["status"]["availableReplicas"], Value::Null);
     cluster.pass(10);
-    cluster.settle(&[&Deployments, &ReplicaSets]);
+    cluster.settle(&[&Deployments, &REPLICA_SETS]);
     assert_eq!(cluster.value(&key)["status"]["availableReplicas"], 1);
 }
 

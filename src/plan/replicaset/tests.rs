@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ReplicaSets, ReplicationControllers};
+use super::{REPLICA_SETS, REPLICATION_CONTROLLERS};
 use crate::kube::resource::id;
 use crate::model::ObjectKey;
 use crate::plan::tests::{Cluster, pod};
@@ -28,7 +28,7 @@ fn pod_key(name: &str) -> ObjectKey {
 fn pods_are_made_from_the_template_with_every_field_of_it() {
     let mut cluster = Cluster::new();
     let key = cluster.put(set(2));
-    cluster.settle(&[&ReplicaSets]);
+    cluster.settle(&[&REPLICA_SETS]);
     let pods = cluster.list(id::PODS);
     assert_eq!(pods.len(), 2);
     assert_eq!(pods[0]["spec"]["containers"][0]["fieldOfTheFuture"], 1);
@@ -48,11 +48,11 @@ fn orphans_are_adopted_and_strays_let_go() {
     cluster.put(pod("orphan", json!({ "app": "web" })));
     cluster.put(pod("other", json!({ "app": "db" })));
     cluster.put(set(1));
-    cluster.settle(&[&ReplicaSets]);
+    cluster.settle(&[&REPLICA_SETS]);
     assert_eq!(cluster.names(id::PODS), ["orphan", "other"]);
     assert_eq!(cluster.value(&pod_key("orphan"))["metadata"]["ownerReferences"][0]["name"], "web");
     cluster.edit(&pod_key("orphan"), |pod| pod["metadata"]["labels"]["app"] = "debug".into());
-    cluster.settle(&[&ReplicaSets]);
+    cluster.settle(&[&REPLICA_SETS]);
     assert_eq!(cluster.value(&pod_key("orphan"))["metadata"].get("ownerReferences"), None);
     assert_eq!(cluster.names(id::PODS).len(), 3);
 }
@@ -61,11 +61,11 @@ fn orphans_are_adopted_and_strays_let_go() {
 fn a_pod_that_ended_or_is_going_is_replaced() {
     let mut cluster = Cluster::new();
     cluster.put(set(2));
-    cluster.settle(&[&ReplicaSets]);
+    cluster.settle(&[&REPLICA_SETS]);
     let names = cluster.names(id::PODS);
     cluster.edit(&pod_key(&names[0]), |pod| pod["status"] = json!({ "phase": "Failed" }));
     cluster.edit(&pod_key(&names[1]), |pod| pod["metadata"]["deletionTimestamp"] = "2026-11-20T00:00:00Z".into());
-    cluster.settle(&[&ReplicaSets]);
+    cluster.settle(&[&REPLICA_SETS]);
     assert_eq!(cluster.names(id::PODS).len(), 4);
 }
 
@@ -97,7 +97,7 @@ fn check_victims(pods: &[&str], keep: i32, expect: &[&str]) {
         cluster.put(body);
     }
     cluster.put(set(keep));
-    cluster.settle(&[&ReplicaSets]);
+    cluster.settle(&[&REPLICA_SETS]);
     let gone: Vec<String> = cluster
         .writes
         .iter()
@@ -124,7 +124,7 @@ fn a_replication_controller_does_the_same() {
     body["kind"] = "ReplicationController".into();
     body["spec"]["selector"] = json!({ "app": "web" });
     let key = cluster.put(body);
-    cluster.settle(&[&ReplicaSets, &ReplicationControllers]);
+    cluster.settle(&[&REPLICA_SETS, &REPLICATION_CONTROLLERS]);
     assert_eq!(cluster.names(id::PODS).len(), 2);
     assert_eq!(cluster.value(&key)["status"]["replicas"], 2);
     let owner = &cluster.list(id::PODS)[0]["metadata"]["ownerReferences"][0];

@@ -9,7 +9,7 @@ use crate::plan::Controller;
 use crate::plan::endpoints::EndpointsOfServices;
 use crate::plan::endpointslice::EndpointSlices;
 use crate::plan::node::Nodes;
-use crate::plan::replicaset::ReplicaSets;
+use crate::plan::replicaset::REPLICA_SETS;
 use crate::plan::taint_eviction::TaintEviction;
 
 /// The conditions of each endpoint in slices, `ready serving terminating`, and what Endpoints has not ready.
@@ -56,7 +56,7 @@ fn pods_of_a_suspected_node_are_not_offered_until_the_suspicion_is_refuted() {
 /// `name-of-node phase`, terminating ones in brackets.
 fn dies(annotations: &Value) -> Vec<String> {
     let mut cluster = Cluster::new();
-    let all: [&dyn Controller; 3] = [&ReplicaSets, &Nodes, &TaintEviction];
+    let all: [&dyn Controller; 3] = [&REPLICA_SETS, &Nodes, &TaintEviction];
     let home = cluster.put(node("n1", "1", "1Gi", 10));
     let mut one = set(1);
     one["spec"]["template"]["metadata"]["annotations"] = annotations.clone();
@@ -98,7 +98,7 @@ fn a_pod_that_is_going_is_replaced_at_once_unless_it_must_not_run_twice() {
 #[test]
 fn pods_of_a_dead_node_are_replaced_when_their_patience_ends() {
     let mut cluster = Cluster::new();
-    let all: [&dyn Controller; 3] = [&ReplicaSets, &Nodes, &TaintEviction];
+    let all: [&dyn Controller; 3] = [&REPLICA_SETS, &Nodes, &TaintEviction];
     let home = cluster.put(node("n1", "1", "1Gi", 10));
     cluster.put(set(3));
     cluster.settle(&all);

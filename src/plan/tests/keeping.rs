@@ -15,7 +15,7 @@ use crate::plan::kubernetes_service::KubernetesService;
 use crate::plan::namespace::Namespaces;
 use crate::plan::node::Nodes;
 use crate::plan::pod_gc::PodGc;
-use crate::plan::replicaset::ReplicaSets;
+use crate::plan::replicaset::REPLICA_SETS;
 use crate::plan::service_account::ServiceAccounts;
 use crate::plan::taint_eviction::TaintEviction;
 use crate::plan::{Command, Controller};
@@ -38,10 +38,10 @@ pub(super) fn set(replicas: i32) -> Value {
 fn deleted(propagation: Propagation) -> (Cluster, Vec<String>) {
     let mut cluster = Cluster::new();
     let set = cluster.put(set(2));
-    cluster.settle(&[&ReplicaSets, &GarbageCollector]);
+    cluster.settle(&[&REPLICA_SETS, &GarbageCollector]);
     cluster.writes.clear();
     cluster.delete(&set, Some(propagation), None);
-    cluster.settle(&[&ReplicaSets, &GarbageCollector]);
+    cluster.settle(&[&REPLICA_SETS, &GarbageCollector]);
     let writes = cluster.writes.iter().map(|write| write.split('/').next().unwrap().to_owned()).collect();
     (cluster, writes)
 }
@@ -85,7 +85,7 @@ fn an_object_stays_while_one_owner_lives_and_for_owners_of_unknown_kinds() {
 fn namespaces_are_equipped_and_emptied_before_they_go() {
     let mut cluster = Cluster::new();
     let accounts = ServiceAccounts::new("PEM".into());
-    let all: [&dyn Controller; 5] = [&Namespaces, &accounts, &Deployments, &ReplicaSets, &GarbageCollector];
+    let all: [&dyn Controller; 5] = [&Namespaces, &accounts, &Deployments, &REPLICA_SETS, &GarbageCollector];
     cluster.put(json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" }, "spec": { "finalizers": ["kubernetes"] },
     }));
@@ -294,17 +294,17 @@ fn events_are_deleted_an_hour_after_they_were_last_seen() {
 fn deleting_twice_is_not_asked_for() {
     let mut cluster = Cluster::new();
     let set = cluster.put(set(1));
-    cluster.settle(&[&ReplicaSets]);
+    cluster.settle(&[&REPLICA_SETS]);
     let pod = key(id::PODS, &cluster.names(id::PODS)[0]);
     cluster.edit(&pod, |pod| pod["spec"]["nodeName"] = "n1".into());
     cluster.remove(&set);
     cluster.writes.clear();
-    cluster.settle(&[&GarbageCollector, &ReplicaSets]);
+    cluster.settle(&[&GarbageCollector, &REPLICA_SETS]);
     cluster.apply(Command::Patch {
         key: pod.clone(),
         subresource: Some("status"),
         body: json!({ "status": { "phase": "Running" } }),
     });
-    cluster.settle(&[&GarbageCollector, &ReplicaSets]);
+    cluster.settle(&[&GarbageCollector, &REPLICA_SETS]);
     assert_eq!(cluster.writes.iter().filter(|write| write.starts_with("delete")).count(), 1);
 }
