@@ -9,15 +9,9 @@
 //!
 //! With other nodes: `contact` whether a quorum answers, `survey` where everybody's log ends, `recovery` a new beginning with one
 //! of them, `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
-//! leader, `rounds` one question for many readers, `pulse` elections and news that got lost.
-//! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
-//! leader, `rounds` one question for many readers, `pulse` elections and news that got lost, `hand_over` leaders that go, `disk` who
-//! of the voters has a healthy one.
-//! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
 //! leader, `rounds` one question for many readers, `contacts` whom the leader has answered lately, `pulse` elections and
-//! news that got lost.
-//! With other nodes: `cluster` who is in it, `answer` what they ask of this replica, `forward` what this one asks of the
-//! leader, `rounds` one question for many readers, `pulse` elections and news that got lost. `witness` lets the simulator look on.
+//! news that got lost, `hand_over` leaders that go, `disk` who of the voters has a healthy one. `witness` lets the simulator
+//! look on.
 
 mod answer;
 pub mod backup;

@@ -42,7 +42,8 @@ impl Consensus {
             let named = members.get_node(&asker.id).is_some_and(|peer| peer.node == node);
             // A leader knows what is committed once something of its own term is.
             let own_term = |entry: &super::LogId| {
-                (entry.leader_id.term, entry.leader_id.node_id) == (leader.term, leader.node_id) && leader.node_id == own
+                (entry.leader_id.term, entry.leader_id.node_id) == (leader.term, leader.node_id)
+                    && leader.node_id == own
             };
             let confirmed = leads && named && members.get_joint_config().iter().all(pair);
             state.committed.filter(|entry| confirmed && own_term(entry))

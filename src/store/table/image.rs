@@ -287,7 +287,9 @@ fn describe(image: &mut Image, item: Item<'_>, nth: u64) -> Result<(), ReadError
         Item::Done { revision, session, sequence, refusal } => {
             image.done.push(Done { revision: Revision(revision), session, sequence, refusal });
         }
-        Item::Head { .. } | Item::End { .. } | Item::Base(_) | Item::Change { .. } => return Err(ReadError::Damaged("an item is out of place")),
+        Item::Head { .. } | Item::End { .. } | Item::Base(_) | Item::Change { .. } => {
+            return Err(ReadError::Damaged("an item is out of place"));
+        }
     }
     Ok(())
 }
@@ -298,12 +300,15 @@ mod tests {
     use crate::store::mvcc::Refusal;
 
     fn read(bytes: &[u8]) -> Result<Image, ReadError> {
-        decode(&mut |offset, out| {
-            let rest = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
-            let read = rest.len().min(out.len());
-            out[..read].copy_from_slice(&rest[..read]);
-            Ok(read)
-        }, None)
+        decode(
+            &mut |offset, out| {
+                let rest = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+                let read = rest.len().min(out.len());
+                out[..read].copy_from_slice(&rest[..read]);
+                Ok(read)
+            },
+            None,
+        )
     }
 
     fn of_version(version: u32) -> Vec<u8> {
