@@ -358,6 +358,8 @@ pub enum Scenario {
     Mesh,
     /// Many nodes with replicated stores, which are cut off, lose their power and their disks
     Cluster,
+    /// Many whole nodes with pods, which are cut off and lose their power
+    Nodes,
     /// Membership alone: many small clusters' worth of faults in a second
     Gossip,
 }

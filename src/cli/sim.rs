@@ -11,7 +11,7 @@ use crate::sim::cluster::run::{self as cluster, Options as ClusterOptions};
 use crate::sim::gossip;
 use crate::sim::mesh::run::{self as mesh, Options as MeshOptions};
 use crate::sim::run::{Options, Summary, run as simulate};
-use crate::store::mutant::{CLUSTER_MUTANTS, MUTANTS};
+use crate::store::mutant::{CLUSTER_MUTANTS, MUTANTS, NODE_MUTANTS};
 use crate::world::entropy::{Entropy, SystemEntropy};
 
 /// Lines of the trace of gossip that a failure prints.
@@ -27,7 +27,7 @@ pub fn run(flags: &SimFlags) -> Result<ExitCode, Failure> {
         }
         Scenario::Node => run_node(flags, seed),
         Scenario::Mesh => run_mesh(flags, seed),
-        Scenario::Cluster => run_cluster(flags, seed),
+        Scenario::Cluster | Scenario::Nodes => run_cluster(flags, seed),
         Scenario::Gossip => run_gossip(flags, seed),
     }
 }
@@ -36,6 +36,7 @@ fn list_mutants(scenario: Scenario) {
     let mutants = match scenario {
         Scenario::Node => &MUTANTS[..],
         Scenario::Cluster => CLUSTER_MUTANTS,
+        Scenario::Nodes => NODE_MUTANTS,
         Scenario::Mesh | Scenario::Gossip => mesh_mutant::MUTANTS,
     };
     mutants.iter().for_each(|(name, _)| println!("{name}"));
@@ -81,13 +82,15 @@ fn run_cluster(flags: &SimFlags, seed: u64) -> Result<ExitCode, Failure> {
     let nodes = flags.nodes.and_then(|nodes| usize::try_from(nodes).ok());
     let minutes = flags.minutes;
     let started = Instant::now();
-    let (outcome, trace) = cluster::run(ClusterOptions { seed, nodes, minutes });
+    let whole = flags.scenario == Scenario::Nodes;
+    let name = if whole { "nodes" } else { "cluster" };
+    let (outcome, trace) = cluster::run(ClusterOptions { seed, nodes, minutes, whole });
     let took = started.elapsed();
     keep(flags.trace.as_deref(), trace)?;
     match outcome {
         Ok(said) => {
             println!(
-                "seed {seed}: cluster of {}, {minutes} min, {} faults, {} lives, {} replicas, {} reigns, {} entries, {} of {} operations known, {} watch events, {} keys too tangled to judge, {:.0} x real time; all invariants hold",
+                "seed {seed}: {name} of {}, {minutes} min, {} faults, {} lives, {} replicas, {} reigns, {} entries, {} of {} operations known, {} watch events, {} keys too tangled to judge, {:.0} x real time; all invariants hold",
                 said.nodes,
                 said.faults,
                 said.lives,
@@ -104,7 +107,7 @@ fn run_cluster(flags: &SimFlags, seed: u64) -> Result<ExitCode, Failure> {
         }
         Err(breach) => {
             let size = flags.nodes.map(|nodes| format!(" --nodes {nodes}")).unwrap_or_default();
-            Err(failure(seed, &breach.what, &breach.tail, &format!("--scenario cluster{size} --minutes {minutes}")))
+            Err(failure(seed, &breach.what, &breach.tail, &format!("--scenario {name}{size} --minutes {minutes}")))
         }
     }
 }

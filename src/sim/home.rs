@@ -131,7 +131,7 @@ impl Home {
             mesh: None,
         };
         let node = Node::assemble(parts, |_| Vec::new()).await.map_err(|error| error.to_string())?;
-        let client = Client(Arc::new(InProcess(node.service.clone())));
+        let client = client(node.service.clone());
         Ok(Some(Started { client, store, node }))
     }
 
@@ -166,6 +166,11 @@ fn agent() -> AgentSettings {
         max_pods: 110,
         decide_after: Duration::from_millis(1_500),
     }
+}
+
+/// A client of a node's API in this process.
+pub fn client(service: Arc<Service>) -> Client {
+    Client(Arc::new(InProcess(service)))
 }
 
 /// The shipped request path without a socket under it.

@@ -48,10 +48,12 @@ pub async fn end(client: &Client, cluster: &Home) -> Result<End, String> {
     Ok(end)
 }
 
-fn replicas(key: String, set: &Value, all: &[(&str, Value)]) -> Replicas {
+/// Pods that a set wants and has, of `all` objects with their resources.
+pub fn replicas<R: AsRef<str>>(key: String, set: &Value, all: &[(R, Value)]) -> Replicas {
     let uid = text(set, "/metadata/uid");
     let owned = |object: &&Value| owners(object).any(|owner| owner == uid);
-    let pods: Vec<&Value> = all.iter().filter(|(kind, _)| *kind == "pods").map(|(_, pod)| pod).filter(owned).collect();
+    let pods: Vec<&Value> =
+        all.iter().filter(|(kind, _)| kind.as_ref() == "pods").map(|(_, pod)| pod).filter(owned).collect();
     let live = |pod: &&&Value| pod.pointer("/metadata/deletionTimestamp").is_none() && is_ready(pod);
     Replicas {
         key,

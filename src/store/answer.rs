@@ -1,7 +1,7 @@
 //! What other replicas ask of this one. Whatever it acknowledges to a leader is durable here.
 
-use openraft::{RaftLogReader as _, Snapshot};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use openraft::{RaftLogReader as _, Snapshot};
 use tokio::time::{Instant, timeout};
 
 use super::mutant::mutant;

@@ -41,6 +41,17 @@ pub const CLUSTER_MUTANTS: &[(&str, &str)] = &[
     ("lose-members-in-snapshot", "members are missing in a snapshot"),
 ];
 
+/// Every fault that can be planted in a whole node of a cluster, with what it breaks.
+pub const NODE_MUTANTS: &[(&str, &str)] = &[
+    (
+        "hear-the-quorum-always",
+        "a node that is cut off takes the quorum for near, and its pods that must not run twice run on",
+    ),
+    ("stop-too-late", "a node that is cut off stops such pods only when others may already run"),
+    ("forget-who-asked", "a leader declares nodes dead without regard to when it last answered them"),
+    ("move-within-an-epoch", "a control actor is moved to another node without a new epoch"),
+];
+
 #[cfg(feature = "mutants")]
 static CHOSEN: std::sync::LazyLock<parking_lot::RwLock<Option<String>>> =
     std::sync::LazyLock::new(|| parking_lot::RwLock::new(std::env::var("SHOAL_MUTANT").ok()));

@@ -15,6 +15,7 @@ use crate::kube::object::Object;
 use crate::kube::resource::id;
 use crate::model::ObjectKey;
 use crate::plan::fencing::{self, Silence};
+use crate::store::mutant::mutant;
 
 /// Wait between two questions; one question a node, however many pods want to know.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -58,6 +59,12 @@ impl Fence {
     /// For how long the quorum has been silent.
     pub fn silence(&self) -> Silence {
         let heard = *self.heard.lock();
+        if mutant("hear-the-quorum-always") {
+            return Silence::For(Duration::ZERO);
+        }
+        if mutant("stop-too-late") {
+            return heard.map_or(Silence::Never(Duration::ZERO), |at| Silence::For(at.elapsed() / 2));
+        }
         heard.map_or_else(|| Silence::Never(self.since.elapsed()), |at| Silence::For(at.elapsed()))
     }
 }

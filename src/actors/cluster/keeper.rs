@@ -26,6 +26,7 @@ use crate::model::{NodeId, ObjectKey, Revision};
 use crate::plan::Command;
 use crate::plan::placement::{self, Home};
 use crate::plan::quorum::{self, Health, Replica, Step, Terms};
+use crate::store::mutant::mutant;
 use crate::store::raft::Standing;
 use crate::store::{Fence, Store};
 use crate::world::World;
@@ -267,8 +268,11 @@ impl Keeper {
         if !moves.is_empty() {
             self.make_room().await?;
         }
-        for step in moves {
+        for mut step in moves {
             let known = placed.get(&step.actor);
+            if mutant("move-within-an-epoch") {
+                step.epoch = known.map_or(step.epoch, |known| known.epoch);
+            }
             let fence = Fence { actor: step.actor.clone(), epoch: step.epoch };
             let command = placement::command(&step, known, self.world.clock.now());
             self.ledger.begin_epoch(fence, command).await?;

@@ -10,7 +10,7 @@ use super::history::{Reign, Replica};
 use super::keeper::{NEAR, TERMS};
 use super::life::{Seat, live};
 use super::site::{Office, Process, Site};
-use super::workload::{Shared, Wanted, value_of};
+use super::workload::{Shared, Wanted, name_of, value_in};
 use crate::mesh::exports::Exports;
 use crate::mesh::gossip;
 use crate::mesh::handle::{Mesh, MeshParts};
@@ -21,6 +21,7 @@ use crate::sim::mesh::fabric::SimFabric;
 use crate::sim::mesh::machine::Machine;
 use crate::sim::mesh::net::{SimNet, Slot};
 use crate::sim::mesh::time::{At, Hand};
+use crate::sim::nodes::body::Body;
 use crate::store::{FIRST_VOTER, Standing, Store};
 use crate::world::World;
 use crate::world::entropy::{Rng, SeededEntropy};
@@ -82,6 +83,7 @@ impl Fleet {
                 world,
                 clock: Arc::clone(&site.clock),
                 office: office.clone(),
+                body: site.body.clone(),
                 shared: self.shared.clone(),
                 seed,
             };
@@ -93,13 +95,15 @@ impl Fleet {
         Ok(())
     }
 
-    /// Ends the process on a machine without a word; its disk keeps what was written.
+    /// Ends the process on a machine without a word; its disk keeps what was written. Whole nodes go with their machine:
+    /// nobody would end the pods of one that is gone, see `docs/CLUSTER.md`.
     pub fn kill(&mut self, slot: Slot) {
         self.net.crash(slot);
         let Some(site) = self.sites.get_mut(slot) else { return };
         site.disk.kill();
         if let Some(process) = site.process.take() {
             process.kill();
+            site.body.iter().for_each(Body::lose_power);
             self.shared.trace.note(format!("n{slot} is killed"));
         }
     }
@@ -168,6 +172,11 @@ impl Fleet {
         }
     }
 
+    /// Whether whole nodes run here.
+    pub fn is_of_whole_nodes(&self) -> bool {
+        self.sites.iter().any(|site| site.body.is_some())
+    }
+
     /// The store that leads, where one does that all others that run know of.
     pub fn leader(&self) -> Option<Store> {
         let leads = |site: &&Site| site.process.as_ref().is_some_and(|process| process.leads) && !site.frozen;
@@ -209,7 +218,7 @@ impl Fleet {
         let store = self.sites.get(slot)?.store()?;
         let records = store.list(&Scope::ALL, None, None, 0).ok()?.records;
         let object = |record: &Arc<crate::store::Record>| {
-            (record.key.name.to_string(), (record.modified.0, value_of(&record.value)))
+            (name_of(&record.key), (record.modified.0, value_in(&record.key, &record.value)))
         };
         let members = store.members();
         Some(Replica {

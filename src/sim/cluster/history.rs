@@ -24,6 +24,8 @@ pub struct History {
     pub refusals: Vec<String>,
     /// Stores that ended by themselves on a disk that did what it was asked.
     pub deaths: Vec<String>,
+    /// What ran twice and must not, and where.
+    pub doubles: Vec<String>,
     /// How things stood at the end.
     pub end: End,
 }
@@ -142,6 +144,8 @@ pub struct End {
     pub healed: At,
     /// When all agreed, where they ever did.
     pub agreed: Option<At>,
+    /// Sets of pods that were not what is asked for, and pods that do not run where they should.
+    pub unsettled: Vec<String>,
     /// By machine.
     pub replicas: BTreeMap<Slot, Replica>,
 }

@@ -41,6 +41,8 @@ pub struct Keeper {
     pub world: World,
     /// What all share.
     pub shared: Shared,
+    /// Whether it also says who votes.
+    pub plans: bool,
 }
 
 impl Keeper {
@@ -81,6 +83,9 @@ impl Keeper {
         let there = |id: u64| members.iter().any(|member| member.raft_id == id);
         if let Some((slot, one)) = wanted.iter().find(|(_, one)| !there(one.raft_id)) {
             return Some(Step::Add(one.raft_id, format!("n{slot}")));
+        }
+        if !self.plans {
+            return None;
         }
         let replicas: Vec<quorum::Replica> = members.iter().map(|member| self.replica(member, wanted, since)).collect();
         match quorum::next(&replicas, &TERMS)? {

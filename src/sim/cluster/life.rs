@@ -17,8 +17,10 @@ use crate::mesh::handle::Mesh;
 use crate::model::NodeId;
 use crate::sim::mesh::net::Slot;
 use crate::sim::mesh::time::NodeClock;
+use crate::sim::nodes::body::Body;
+use crate::sim::nodes::{boot, users};
 use crate::store::witness::Witnessed;
-use crate::store::{Driver, FIRST_VOTER, Role, Store, StoreOptions};
+use crate::store::{Driver, Error, FIRST_VOTER, Role, Store, StoreOptions};
 use crate::world::World;
 use crate::world::entropy::Rng;
 
@@ -50,6 +52,8 @@ pub struct Seat {
     pub clock: Arc<NodeClock>,
     /// Where it shows itself to the run.
     pub office: Office,
+    /// Where a whole node's pods run; without it only the store is there, and its users.
+    pub body: Option<Body>,
     /// What all share.
     pub shared: Shared,
     /// Decides what its users do.
@@ -77,9 +81,44 @@ pub async fn live(seat: Seat) {
     };
     replicas::export(seat.mesh.exports(), &store);
     seat.office.open(store.clone());
-    employ(&seat, &store);
-    let cause = store.failed().await;
+    tokio::spawn(keeper(&seat, &store).keep());
+    let cause = match &seat.body {
+        None => {
+            employ(&seat, &store);
+            store.failed().await
+        }
+        Some(body) => be_a_node(&seat, body, &store).await,
+    };
     seat.office.end(cause);
+}
+
+/// Lives as a whole node, with users of its API, until that or the store ends.
+async fn be_a_node(seat: &Seat, body: &Body, store: &Store) -> Error {
+    let node = match boot::start(body, &seat.name.0, store, &seat.mesh, &seat.world).await {
+        Ok(node) => node,
+        Err(why) => {
+            seat.shared.trace.note(format!("n{} does not start: {why}", seat.slot));
+            return Error::Unavailable;
+        }
+    };
+    let rng = Rng::seed_from_u64(seat.seed ^ 0x7573_6572);
+    tokio::spawn(users::work(node.service.clone(), seat.slot, seat.shared.clone(), rng));
+    tokio::select! {
+        biased;
+        cause = store.failed() => cause,
+        () = node.failed() => Error::Unavailable,
+    }
+}
+
+fn keeper(seat: &Seat, store: &Store) -> Keeper {
+    Keeper {
+        store: store.clone(),
+        mesh: seat.mesh.clone(),
+        world: seat.world.clone(),
+        shared: seat.shared.clone(),
+        // A whole node keeps its voters itself.
+        plans: seat.body.is_none(),
+    }
 }
 
 fn employ(seat: &Seat, store: &Store) {
@@ -92,8 +131,6 @@ fn employ(seat: &Seat, store: &Store) {
     };
     let mut rng = Rng::seed_from_u64(seat.seed ^ 0x7573_6572);
     let mut fork = || Rng::seed_from_u64(rng.random());
-    let (mesh, world, shared) = (seat.mesh.clone(), seat.world.clone(), seat.shared.clone());
-    tokio::spawn(Keeper { store: store.clone(), mesh, world, shared }.keep());
     for _ in 0..CLIENTS {
         tokio::spawn(registers::operate_for_ever(user.clone(), fork()));
     }

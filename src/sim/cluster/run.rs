@@ -16,6 +16,8 @@ use super::workload::{Shared, Wanted};
 use crate::model::NodeId;
 use crate::sim::mesh::authority::Authorities;
 use crate::sim::mesh::time::{At, Hand, NodeClock};
+use crate::sim::nodes::body::Body;
+use crate::sim::nodes::census;
 use crate::sim::trace::Trace;
 use crate::world::entropy::Rng;
 
@@ -27,8 +29,12 @@ const GROWS: Duration = Duration::from_secs(6);
 pub const USED_FOR: Duration = Duration::from_secs(25);
 /// How long after healing all must agree at last.
 pub const CONVERGES_WITHIN: Duration = Duration::from_secs(60);
+/// How long after healing all sets must have their pods: a restarted container waits for up to five minutes.
+const SETTLES_WITHIN: Duration = Duration::from_secs(400);
 /// How often it is asked whether they do.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How far clocks are off at most where pods must not run twice; see `docs/CLUSTER.md`.
+const CLOCKS_WRONG_US: i64 = 200_000;
 /// Lines of the trace that a failure prints.
 const TAIL: usize = 40;
 /// How many nodes a cluster has.
@@ -43,6 +49,8 @@ pub struct Options {
     pub nodes: Option<usize>,
     /// Virtual minutes with faults.
     pub minutes: u64,
+    /// Whether whole nodes run, with pods, or only their stores.
+    pub whole: bool,
 }
 
 /// What a run did.
@@ -89,12 +97,12 @@ pub fn run(options: Options) -> (Result<Summary, Breach>, String) {
     let drawn = rng.random_range(NODES);
     let nodes = options.nodes.unwrap_or(drawn).clamp(*NODES.start(), *NODES.end());
     let shared = Shared::new(trace.clone());
-    let sites = match sites(options.seed, nodes, &hand, &mut rng) {
+    let sites = match sites(&options, nodes, &hand, &mut rng) {
         Ok(sites) => sites,
         Err(what) => return (Err(Breach { what, tail: String::new() }), String::new()),
     };
     let mut fleet = Fleet::new(options.seed, hand, shared.clone(), sites);
-    let mut storm = Storm::new(options.seed, nodes, GROWS);
+    let mut storm = Storm::new(&options, nodes, GROWS);
     let lived = live(&mut fleet, &mut storm, options);
     let history = shared.history.lock();
     let outcome = judge(&history, lived).and_then(|()| {
@@ -107,13 +115,17 @@ pub fn run(options: Options) -> (Result<Summary, Breach>, String) {
     (outcome, trace.text())
 }
 
-fn sites(seed: u64, nodes: usize, hand: &Hand, rng: &mut Rng) -> Result<Vec<Site>, String> {
+fn sites(options: &Options, nodes: usize, hand: &Hand, rng: &mut Rng) -> Result<Vec<Site>, String> {
     let authorities = Authorities::generate(1)?;
+    let wrong_us = if options.whole { CLOCKS_WRONG_US } else { 1_500_000 };
     let site = |slot: usize| {
-        let (offset_us, drift_ppm) = (rng.random_range(-1_500_000..1_500_000), rng.random_range(-200..200));
+        let (offset_us, drift_ppm) = (rng.random_range(-wrong_us..wrong_us), rng.random_range(-200..200));
         let clock = Arc::new(NodeClock::new(hand.clone(), offset_us, drift_ppm));
         let name = NodeId(format!("n{slot}").as_str().into());
-        Ok(Site::new(slot, seed, clock.clone(), authorities.lasting_papers(&name, clock)?))
+        let papers = authorities.lasting_papers(&name, clock.clone())?;
+        let mut site = Site::new(slot, options.seed, clock.clone(), papers);
+        site.body = options.whole.then(|| Body::new(slot, options.seed ^ (slot as u64).rotate_left(32), clock));
+        Ok(site)
     };
     (0..nodes).map(site).collect()
 }
@@ -133,7 +145,8 @@ fn live(fleet: &mut Fleet, storm: &mut Storm, options: Options) -> Result<(), St
     storm.heal(fleet)?;
     pass(fleet, storm, stormy + USED_FOR)?;
     fleet.shared.be_quiet();
-    converge(fleet, storm, stormy + CONVERGES_WITHIN)
+    let within = if options.whole { SETTLES_WITHIN } else { CONVERGES_WITHIN };
+    converge(fleet, storm, stormy + within)
 }
 
 /// Lets time pass until `to`.
@@ -150,6 +163,9 @@ fn pass(fleet: &mut Fleet, storm: &mut Storm, to: At) -> Result<(), String> {
         for (slot, cause) in fleet.look() {
             storm.ended(fleet, slot, &cause);
         }
+        if fleet.is_of_whole_nodes() {
+            census::look(fleet);
+        }
     }
 }
 
@@ -162,9 +178,11 @@ fn converge(fleet: &mut Fleet, storm: &mut Storm, until: At) -> Result<(), Strin
         let replicas: Vec<(usize, Replica)> =
             (0..nodes).filter_map(|slot| Some((slot, fleet.replica(slot)?))).collect();
         let same = replicas.windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if a == b && a.leader.is_some()));
+        let unsettled = if fleet.is_of_whole_nodes() { census::unsettled(fleet) } else { Vec::new() };
         let agreed = replicas.len() == nodes && same && fleet.is_whole() && delivered(&fleet.shared.history.lock());
-        if agreed || next >= until {
+        if (agreed && unsettled.is_empty()) || next >= until {
             let mut history = fleet.shared.history.lock();
+            history.end.unsettled = unsettled;
             history.end.agreed = agreed.then_some(next);
             history.end.replicas = replicas.into_iter().collect();
             return Ok(());
@@ -180,9 +198,8 @@ fn delivered(history: &History) -> bool {
 
 /// Where a run ended before its time, what must hold at any time tells why; only then what ended it.
 fn judge(history: &History, lived: Result<(), String>) -> Result<(), String> {
-    let check = |one: &Invariant| {
-        (one.check)(history).map_err(|breach| format!("{}: {breach}\n  ({})", one.id, one.meaning))
-    };
+    let check =
+        |one: &Invariant| (one.check)(history).map_err(|breach| format!("{}: {breach}\n  ({})", one.id, one.meaning));
     invariants::ALWAYS.iter().try_for_each(check)?;
     lived?;
     invariants::AT_LAST.iter().try_for_each(check)

@@ -14,6 +14,7 @@ use crate::sim::mesh::fleet::address;
 use crate::sim::mesh::machine::Machine;
 use crate::sim::mesh::net::Slot;
 use crate::sim::mesh::time::NodeClock;
+use crate::sim::nodes::body::Body;
 use crate::store::{Error, Store};
 use crate::world::disk::sim::{Faults, SimDisk};
 
@@ -33,6 +34,8 @@ pub struct Site {
     pub papers: Papers,
     /// Its disk.
     pub disk: SimDisk,
+    /// Where its pods run, where there are any.
+    pub body: Option<Body>,
     /// What its disk does to it.
     pub faults: Faults,
     /// The disk has said that it holds what it does not.
@@ -110,6 +113,7 @@ impl Site {
             clock,
             papers,
             disk: usual_disk(seed ^ (slot as u64).rotate_left(48)),
+            body: None,
             faults: usual(),
             lied: false,
             failing: false,

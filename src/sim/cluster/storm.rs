@@ -19,6 +19,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use self::snare::Snare;
 use super::fleet::Fleet;
+use super::run::Options;
 use crate::sim::mesh::net::Slot;
 use crate::sim::mesh::net::weather::Sky;
 use crate::sim::mesh::time::At;
@@ -65,20 +66,36 @@ pub struct Storm {
     later: BTreeMap<(At, u64), Later>,
     /// The machine whose disk is lost, lies or is damaged now.
     marked: Option<Slot>,
-    /// Faults that wait for each other.
+    /// Faults that wait for each other, and when the next are laid out.
     snare: Option<Snare>,
+    next_snare: At,
     /// Faults so far.
     pub strikes: u32,
     over: bool,
+    /// Whether whole nodes run.
+    whole: bool,
 }
 
 impl Storm {
     /// A storm over all machines, from `begins` on.
-    pub fn new(seed: u64, nodes: usize, begins: At) -> Self {
-        let mut rng = Rng::seed_from_u64(seed ^ 0x7374_6f72_6d32);
+    pub fn new(options: &Options, nodes: usize, begins: At) -> Self {
+        let mut rng = Rng::seed_from_u64(options.seed ^ 0x7374_6f72_6d32);
         let pace = *PACES.choose(&mut rng).unwrap_or(&1);
         let later = BTreeMap::new();
-        Self { rng, nodes, next: begins, pace, sequence: 0, later, marked: None, snare: None, strikes: 0, over: false }
+        Self {
+            rng,
+            nodes,
+            next: begins,
+            pace,
+            sequence: 0,
+            later,
+            marked: None,
+            snare: None,
+            next_snare: begins,
+            strikes: 0,
+            over: false,
+            whole: options.whole,
+        }
     }
 
     /// What goes wrong and what is mended between two slices of time.
@@ -92,7 +109,10 @@ impl Storm {
         if self.marked.is_some_and(|slot| self.is_sound(fleet, slot)) {
             self.marked = None;
         }
-        if !self.over && at >= self.next {
+        if !self.over && at >= self.next_snare {
+            self.lay_snare(fleet);
+        }
+        if !self.over && at >= self.next && self.snare.is_none() {
             self.next = at + Duration::from_millis(self.rng.random_range(200..4_000)) * self.pace;
             self.strikes += 1;
             self.copy_a_disk(fleet);

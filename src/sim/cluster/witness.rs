@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::history::{Content, Entry, History, Put};
-use super::workload::value_of;
+use super::workload::{name_of, value_in};
 use crate::store::witness::{Applied, Content as Asked, Witness};
 use crate::store::{Action, Txn};
 
@@ -64,11 +64,11 @@ fn entry(applied: &Applied<'_>) -> Entry {
 fn writes(txn: &Txn) -> Content {
     let put = |op: &crate::store::Op| {
         let value = match &op.action {
-            Action::Put { value, .. } => Some(value_of(value)),
+            Action::Put { value, .. } => Some(value_in(&op.key, value)),
             Action::Delete => None,
             Action::Check => return None,
         };
-        Some(Put { key: op.key.name.to_string(), value: value.flatten() })
+        Some(Put { key: name_of(&op.key), value: value.flatten() })
     };
     let fence = txn.fence.as_ref().map(|fence| (fence.actor.clone(), fence.epoch.0));
     Content::Writes(txn.ops.iter().filter_map(put).collect(), fence)

@@ -14,8 +14,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::Rng as _;
 
+use self::actors::MACHINES;
 use super::history::{Answer, Ask, History, Operation};
+use crate::kube::resource::id;
 use crate::model::{ObjectKey, ResourceId};
+use crate::plan::placement;
 use crate::sim::mesh::net::Slot;
 use crate::sim::mesh::time::{At, NodeClock};
 use crate::sim::trace::Trace;
@@ -154,6 +157,27 @@ fn put(value: u64) -> Action {
     let text = format!("{value} {} ", "x".repeat(BALLAST));
     let splice = u32::try_from(text.len()).unwrap_or(0);
     Action::Put { value: Bytes::from(text), splice }
+}
+
+/// How a key is told: by its name, where it is a register.
+pub fn name_of(key: &ObjectKey) -> String {
+    if key.is(REGISTERS) { key.name.to_string() } else { key.to_string() }
+}
+
+/// The value that `key` holds; of what is no register, only who holds a control actor's Lease in which epoch is looked at.
+pub fn value_in(key: &ObjectKey, bytes: &[u8]) -> Option<u64> {
+    if key.is(REGISTERS) {
+        return value_of(bytes);
+    }
+    let lease = key.is(id::LEASES) && *key.namespace == *placement::NAMESPACE;
+    Some(lease.then(|| holder(bytes)).flatten().unwrap_or(0))
+}
+
+fn holder(lease: &[u8]) -> Option<u64> {
+    let lease: serde_json::Value = serde_json::from_slice(lease).ok()?;
+    let epoch = lease.pointer("/spec/leaseTransitions")?.as_u64()?;
+    let slot: u64 = lease.pointer("/spec/holderIdentity")?.as_str()?.strip_prefix('n')?.parse().ok()?;
+    Some(epoch * MACHINES + slot)
 }
 
 /// The value in what a register holds.

@@ -1,9 +1,10 @@
 //! One life of a process on a simulated machine: a runtime of its own, so that it can be killed, stopped and starved
 //! with everything in it, whatever its tasks are.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use tokio::runtime::Runtime;
 
@@ -21,7 +22,8 @@ pub struct Machine {
 impl Machine {
     /// Starts a process at the run's time `at`; `seed` decides its choices.
     pub fn start(seed: u64, clock: Arc<NodeClock>, at: At) -> std::io::Result<Self> {
-        let runtime = runtime(seed)?;
+        notice_panics();
+        let runtime = life::builder(seed).build()?;
         runtime.block_on(async { clock.begin(at) });
         Ok(Self { runtime: Some(runtime), clock, stands: at })
     }
@@ -58,7 +60,11 @@ impl Machine {
                 tokio::time::sleep_until(until).await;
             });
         };
-        std::panic::catch_unwind(AssertUnwindSafe(run)).map_err(|_| "a task of the process panicked".to_owned())
+        let ran = std::panic::catch_unwind(AssertUnwindSafe(run));
+        match panic_of_late() {
+            Some(what) => Err(format!("a task of the process panicked: {what}")),
+            None => ran.map_err(|_| "the process panicked".to_owned()),
+        }
     }
 
     /// Ends the process where it stands. Tell the network first, or its connections say goodbye.
@@ -67,12 +73,26 @@ impl Machine {
     }
 }
 
-/// A panic in a task ends the whole runtime, so that the run fails instead of going on without the task.
-fn runtime(seed: u64) -> std::io::Result<Runtime> {
-    let mut builder = life::builder(seed);
-    #[cfg(tokio_unstable)]
-    builder.unhandled_panic(tokio::runtime::UnhandledPanic::ShutdownRuntime);
-    builder.build()
+thread_local! {
+    /// What the last task said that panicked on this thread.
+    static PANICKED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// A panic in a task must end the run, which would otherwise go on without the task. tokio can end a runtime at a panic, but
+/// then tasks that it drops panic once more, which ends the whole simulator without a verdict.
+fn notice_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICKED.with_borrow_mut(|panicked| *panicked = panicked.take().or_else(|| Some(panic.to_string())));
+            before(panic);
+        }));
+    });
+}
+
+fn panic_of_late() -> Option<String> {
+    PANICKED.with_borrow_mut(Option::take)
 }
 
 #[cfg(test)]

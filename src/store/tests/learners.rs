@@ -216,7 +216,10 @@ async fn a_learner_that_was_cut_off_for_long_catches_up_and_cost_little_meanwhil
     let before = net.calls.load(Ordering::Relaxed);
     tokio::time::sleep(Duration::from_mins(1)).await;
     let most = 60 * 1000 / 400 + 20;
-    assert!(net.calls.load(Ordering::Relaxed) - before < most, "no more than the longest wait between two tries allows");
+    assert!(
+        net.calls.load(Ordering::Relaxed) - before < most,
+        "no more than the longest wait between two tries allows"
+    );
     for n in 0..50 {
         leader.commit(put(&n.to_string(), Expect::Any)).await.unwrap();
     }

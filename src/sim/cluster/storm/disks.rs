@@ -38,7 +38,9 @@ impl Storm {
     /// One disk lies, is damaged, or is replaced by an old copy: only one at a time, in a cluster that is whole.
     pub(super) fn mark(&mut self, fleet: &mut Fleet, victim: Slot) {
         let up = fleet.sites.get(victim).is_some_and(Site::is_up);
-        let Some(votes) = fleet.votes(victim).filter(|_| up && self.marked.is_none() && self.snare.is_none() && fleet.is_whole()) else {
+        let Some(votes) =
+            fleet.votes(victim).filter(|_| up && self.marked.is_none() && self.snare.is_none() && fleet.is_whole())
+        else {
             return;
         };
         self.marked = Some(victim);

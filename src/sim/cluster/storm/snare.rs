@@ -18,6 +18,11 @@ use crate::world::disk::sim::Faults;
 
 /// How long voters may take to elect another leader.
 const ELECTS_WITHIN: Duration = Duration::from_secs(6);
+/// How often it is asked whether a snare can be laid out.
+const TRY_EVERY: Duration = Duration::from_millis(100);
+
+/// How long no other fault comes once a snare has closed.
+const PLAYS_OUT: Duration = Duration::from_secs(3);
 
 /// Paths that are cut.
 type Paths = Vec<(Slot, Slot)>;
@@ -33,10 +38,24 @@ pub(super) enum Snare {
 }
 
 impl Storm {
+    /// Lays one out, as soon as the cluster is in a state for it; no other fault comes between then.
+    pub(super) fn lay_snare(&mut self, fleet: &mut Fleet) {
+        let Some((leader, others)) = self.to_be_snared(fleet) else {
+            self.next_snare = fleet.hand.at() + TRY_EVERY;
+            return;
+        };
+        if self.rng.random_bool(0.7) {
+            self.corner(fleet, leader, others);
+        } else {
+            self.ballot(fleet, leader, &others);
+        }
+        self.strikes += 1;
+        self.next_snare = fleet.hand.at() + self.some(5_000, 14_000);
+    }
+
     /// The leader and enough others for a majority go on without the rest; soon after one of them forgets what its disk did
     /// not hold, and the others of them are away.
-    pub(super) fn corner(&mut self, fleet: &mut Fleet) {
-        let Some((leader, mut others)) = self.to_be_snared(fleet) else { return };
+    fn corner(&mut self, fleet: &mut Fleet, leader: Slot, mut others: Vec<Slot>) {
         others.shuffle(&mut self.rng);
         let lagging = others.split_off(others.len() / 2);
         let majority: Vec<Slot> = others.into_iter().chain([leader]).collect();
@@ -51,11 +70,10 @@ impl Storm {
     }
 
     /// The leader is cut off, and the disk of one of the two who will elect another is slow.
-    pub(super) fn ballot(&mut self, fleet: &mut Fleet) {
-        let Some((old, others)) = self.to_be_snared(fleet) else { return };
-        let [one, two] = others.as_slice() else { return };
+    fn ballot(&mut self, fleet: &mut Fleet, old: Slot, others: &[Slot]) {
+        let [one, two] = others else { return };
         let (slow, heir) = if self.rng.random_bool(0.5) { (*one, *two) } else { (*two, *one) };
-        let paths = between(&[old], &others);
+        let paths = between(&[old], others);
         self.slow_down(fleet, slow);
         self.cut_off(fleet, &paths, "leaves the leader alone");
         let until = fleet.hand.at() + ELECTS_WITHIN;
@@ -75,13 +93,14 @@ impl Storm {
     /// It closes.
     pub(super) fn close(&mut self, fleet: &mut Fleet) {
         let at = fleet.hand.at();
+        self.next = self.next.max(at + PLAYS_OUT);
         match self.snare.take() {
             Some(Snare::Corner { slow, gone, paths }) => {
                 fleet.shared.trace.note(format!("a snare closes: n{slow} forgets, {gone:?} are away"));
                 self.forgets(fleet, slow);
                 for away in gone.into_iter().filter(|away| up(fleet, *away)).collect::<Vec<_>>() {
                     fleet.kill(away);
-                    let until = at + self.some(3_000, 8_000);
+                    let until = at + self.some(3_000, 6_000);
                     self.later(until, Later::Start(away));
                 }
                 open(fleet, &paths);
@@ -101,7 +120,8 @@ impl Storm {
 
     /// Nothing comes of it.
     pub(super) fn release(&mut self, fleet: &mut Fleet) {
-        let (Some(Snare::Corner { slow, paths, .. }) | Some(Snare::Ballot { slow, paths, .. })) = self.snare.take() else {
+        let (Some(Snare::Corner { slow, paths, .. }) | Some(Snare::Ballot { slow, paths, .. })) = self.snare.take()
+        else {
             return;
         };
         self.mend(fleet, slow);
@@ -114,7 +134,9 @@ impl Storm {
             return None;
         }
         let voters: Vec<Slot> = (0..self.nodes).filter(|slot| fleet.votes(*slot) == Some(true)).collect();
-        let sound = |slot: &Slot| fleet.sites.get(*slot).is_some_and(|site| site.is_up() && !site.frozen && site.faults == usual());
+        let sound = |slot: &Slot| {
+            fleet.sites.get(*slot).is_some_and(|site| site.is_up() && !site.frozen && site.faults == usual())
+        };
         let (leading, others): (Vec<Slot>, Vec<Slot>) = voters.iter().partition(|slot| leads(fleet, **slot));
         let leader = leading.first().filter(|_| voters.iter().all(sound) && others.len() >= 2)?;
         Some((*leader, others))

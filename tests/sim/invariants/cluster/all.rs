@@ -5,12 +5,14 @@ mod everything_converges;
 mod leaders_are_elected_once;
 mod leaders_hold_what_is_committed;
 mod logs_match;
-mod no_replica_is_damaged_by_itself;
 mod no_replica_ends_by_itself;
+mod no_replica_is_damaged_by_itself;
 mod one_writer_per_epoch;
 mod operations_are_linearizable;
 mod operations_happen_at_most_once;
+mod pods_run_once;
 mod revisions_are_unique_and_ordered;
+mod sets_settle;
 #[cfg(test)]
 mod tests;
 mod watches_are_exact;
@@ -39,8 +41,9 @@ pub const ALWAYS: &[Invariant] = &[
     one_writer_per_epoch::INVARIANT,
     watches_are_exact::INVARIANT,
     operations_are_linearizable::INVARIANT,
+    pods_run_once::INVARIANT,
     no_replica_ends_by_itself::INVARIANT,
 ];
 
 /// What holds at the end.
-pub const AT_LAST: &[Invariant] = &[everything_converges::INVARIANT];
+pub const AT_LAST: &[Invariant] = &[everything_converges::INVARIANT, sets_settle::INVARIANT];

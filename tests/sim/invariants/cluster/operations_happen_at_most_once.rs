@@ -13,7 +13,7 @@ pub const INVARIANT: Invariant = Invariant {
 
 fn check(history: &History) -> Result<(), String> {
     let mut written = BTreeMap::new();
-    for (revision, put) in history.puts().filter(|(_, put)| put.key.starts_with('r')) {
+    for (revision, put) in history.puts().filter(|(_, put)| put.key.starts_with('r') && !put.key.contains('/')) {
         let Some(value) = put.value else { continue };
         if let Some(first) = written.insert(value, revision) {
             return Err(format!("{value} was written to {} at {first} and again at {revision}", put.key));

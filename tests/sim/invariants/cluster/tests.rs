@@ -74,5 +74,7 @@ fn every_breach_is_found_by_its_invariant() {
     breaks("INV-C9", |history| history.operations.push(asked("r1", Ask::Read, (7, 8), Answer::Value(Some(1)))));
     breaks("INV-C11", |history| history.reigns.push(Reign { term: 2, replica: 1, life: (0, 2), last: 1 }));
     breaks("INV-C12", |history| history.deaths.push("ended".into()));
+    breaks("INV-C13", |history| history.doubles.push("twice".into()));
+    breaks("INV-C14", |history| history.end.unsettled.push("lacks a pod".into()));
     breaks("INV-C10", |history| history.end.agreed = None);
 }
