@@ -12,6 +12,7 @@ use crate::actors::node::NodeParts;
 use crate::api::admission::ServiceAddresses;
 use crate::api::service::Limits;
 use crate::mesh::handle::Mesh;
+use crate::plan::liveness::decide_after;
 use crate::runtime::hollow::{Hollow, HollowNetwork, Machine, MachineOptions, MemoryLogs};
 use crate::runtime::probe::HollowProber;
 use crate::runtime::volume::HollowVolumes;
@@ -22,7 +23,7 @@ use crate::world::World;
 use crate::world::disk::sim::SimDisk;
 use crate::world::entropy::SeededEntropy;
 
-/// How long a node is silent before it is declared dead; the same on every node.
+/// Within which a node that has died is declared dead; the same on every node.
 pub const DECLARE_AFTER: Duration = Duration::from_secs(3);
 /// How long pods that say nothing stay on a node that was declared dead.
 pub const TOLERATION: Duration = Duration::from_secs(5);
@@ -102,7 +103,7 @@ impl Body {
             cluster_domain: "cluster.local".into(),
             resolv_conf: String::new(),
             max_pods: 110,
-            declare_after: DECLARE_AFTER,
+            decide_after: decide_after(DECLARE_AFTER),
         }
     }
 

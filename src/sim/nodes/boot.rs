@@ -16,6 +16,8 @@ use crate::actors::node::{Core, Node};
 use crate::actors::supervisor::Child;
 use crate::mesh::handle::Mesh;
 use crate::mesh::identity::{Fingerprint, Held};
+use crate::mesh::membership;
+use crate::plan::liveness::decide_after;
 use crate::sim::cluster::keeper::TERMS;
 use crate::store::Store;
 use crate::world::World;
@@ -49,6 +51,7 @@ fn share(core: &Core, mesh: &Mesh, world: &World) -> Vec<Child> {
         world: world.clone(),
         terms: TERMS,
         actors: core.actors.clone(),
+        report: core.placement.report().clone(),
         tenure: Arc::default(),
         entrusted: Arc::new(AtomicBool::new(true)),
     };
@@ -58,7 +61,8 @@ fn share(core: &Core, mesh: &Mesh, world: &World) -> Vec<Child> {
         mirror: core.mirror.clone(),
         executor: core.registry.clone(),
         world: world.clone(),
-        declare_after: DECLARE_AFTER,
+        decide_after: decide_after(DECLARE_AFTER),
+        doubted_after: membership::Settings::default().suspect_after,
     };
     vec![keeper.child(), liveness.child()]
 }
