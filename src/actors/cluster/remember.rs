@@ -11,8 +11,10 @@ use crate::actors::service::Service as Task;
 use crate::actors::supervisor::Child;
 use crate::mesh::member::SharedView;
 
-/// Least time between two writes.
+/// Least time between two writes, once [`FEW`] others are known.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Whoever knows fewer than this may die with the only one that it could have asked: each is written down at once.
+const FEW: usize = 5;
 
 /// What remembering takes.
 #[derive(Clone)]
@@ -43,7 +45,9 @@ impl Remember {
             if others.len() > 1 && self.remembered.meet(others) {
                 self.remembered.save(&self.data)?;
             }
-            tokio::time::sleep(PAUSE).await;
+            if self.remembered.peers.len() >= FEW {
+                tokio::time::sleep(PAUSE).await;
+            }
             self.view.changed().await?;
         }
     }

@@ -154,9 +154,11 @@ impl Fleet {
             let leads = store.leads();
             if leads && !process.leads {
                 let (term, replica, last) = (store.stats().term, store.raft_id(), store.log_end());
-                let reign = Reign { term, replica, life, last };
-                self.shared.trace.note(format!("n{} leads in term {}", site.slot, reign.term));
-                self.shared.history.lock().reigns.push(reign);
+                self.shared.trace.note(format!("n{} leads in term {term}", site.slot));
+                let mut history = self.shared.history.lock();
+                let older = history.log.iter().rev().find(|(_, entry)| (entry.term, entry.leader) < (term, replica));
+                let applied = older.map_or(0, |(index, _)| *index);
+                history.reigns.push(Reign { term, replica, life, last, applied });
             }
             process.leads = leads;
         }

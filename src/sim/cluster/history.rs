@@ -76,6 +76,8 @@ pub struct Reign {
     pub life: (Slot, u64),
     /// Index of the last entry that it held when it was seen.
     pub last: u64,
+    /// Index of the last entry of an older leader that anybody had applied by then.
+    pub applied: u64,
 }
 
 /// What a client asked.

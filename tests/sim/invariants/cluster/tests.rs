@@ -34,7 +34,7 @@ fn sound() -> History {
     let event = |revision, key: &str, exists| (0, revision, key.to_owned(), exists);
     let events = vec![event(2, "r1", true), event(3, "work", true), event(4, "work", true), event(5, "r1", false)];
     history.followers.push(Followed { lists: vec![1], reached: vec![5], events, moves: 1 });
-    history.reigns.push(Reign { term: 1, replica: 1, life: (0, 1), last: 0 });
+    history.reigns.push(Reign { term: 1, replica: 1, life: (0, 1), last: 0, applied: 0 });
     history.end.agreed = Some(Duration::from_secs(1));
     history
 }
@@ -56,7 +56,7 @@ fn a_sound_history_breaks_nothing() {
 
 #[test]
 fn every_breach_is_found_by_its_invariant() {
-    breaks("INV-C1", |history| history.reigns.push(Reign { term: 1, replica: 1, life: (0, 2), last: 9 }));
+    breaks("INV-C1", |history| history.reigns.push(Reign { term: 1, replica: 1, life: (0, 2), last: 9, applied: 0 }));
     breaks("INV-C1", |history| drop(history.log.insert(5, entry((1, 3), "r1", None, None))));
     breaks("INV-C2", |history| history.disagreements.push("odd".into()));
     breaks("INV-C2", |history| history.jumps.push("odd".into()));
@@ -72,7 +72,7 @@ fn every_breach_is_found_by_its_invariant() {
     breaks("INV-C8", |history| history.followers.iter_mut().for_each(|one| one.events.push(one.events[3].clone())));
     breaks("INV-C8", |history| history.followers.iter_mut().for_each(|one| one.events.swap(0, 1)));
     breaks("INV-C9", |history| history.operations.push(asked("r1", Ask::Read, (7, 8), Answer::Value(Some(1)))));
-    breaks("INV-C11", |history| history.reigns.push(Reign { term: 2, replica: 1, life: (0, 2), last: 1 }));
+    breaks("INV-C11", |history| history.reigns.push(Reign { term: 2, replica: 1, life: (0, 2), last: 1, applied: 2 }));
     breaks("INV-C12", |history| history.deaths.push("ended".into()));
     breaks("INV-C13", |history| history.doubles.push("twice".into()));
     breaks("INV-C14", |history| history.end.unsettled.push("lacks a pod".into()));
