@@ -45,6 +45,11 @@ const WAIT_PAUSE: Duration = Duration::from_millis(250);
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 /// Attempts before waiting fails: the daemon may be restarted.
 const WAIT_ATTEMPTS: u32 = 120;
+/// Tries of one task's removal, and the pause between two.
+const REMOVALS: u32 = 5;
+const REMOVE_AGAIN: Duration = Duration::from_millis(100);
+/// What the daemon says where a task's shim ended before it answered.
+const SHIM_IS_GONE: &str = "ttrpc: closed";
 const SIGKILL: u32 = 9;
 
 /// A container that the daemon has.
@@ -346,11 +351,23 @@ pub(super) async fn remove(api: &Api, id: &str) -> Result<(), Error> {
     let _ = api.tasks().kill(request(kill)).await;
     let wait = WaitRequest { container_id: id.to_owned(), exec_id: String::new() };
     let _ = api.tasks().wait(request(wait)).await;
-    let delete = DeleteTaskRequest { container_id: id.to_owned() };
-    found(api.tasks().delete(request(delete)).await, "remove a task")?;
+    remove_task(api, id).await?;
     let delete = DeleteContainerRequest { id: id.to_owned() };
     found(api.containers().delete(request(delete)).await, "remove a container")?;
     remove_snapshot(api, id).await
+}
+
+/// The task's shim may end in the middle of a removal, which the daemon then cannot answer; the next one finds out.
+async fn remove_task(api: &Api, id: &str) -> Result<(), Error> {
+    let mut tries = 1;
+    loop {
+        let delete = DeleteTaskRequest { container_id: id.to_owned() };
+        match api.tasks().delete(request(delete)).await {
+            Err(status) if tries < REMOVALS && status.message().contains(SHIM_IS_GONE) => tries += 1,
+            answer => return found(answer, "remove a task").map(drop),
+        }
+        tokio::time::sleep(REMOVE_AGAIN).await;
+    }
 }
 
 async fn remove_snapshot(api: &Api, id: &str) -> Result<(), Error> {
