@@ -181,7 +181,12 @@ fn ends_before_another_is_made(answering: &Answering, pod: &Pod, since: Instant,
     assert!(last - since >= Duration::from_secs(3), "it was stopped much too early: {:?}", last - since);
     // A look at the API takes less than this: what was seen so much later did not begin before.
     let looks = Duration::from_millis(300);
-    assert!(last + looks < made, "two of them ran: the first until {:?}, the second from {:?}", last - since, made - since);
+    assert!(
+        last + looks < made,
+        "two of them ran: the first until {:?}, the second from {:?}",
+        last - since,
+        made - since
+    );
     last
 }
 

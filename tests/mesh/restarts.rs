@@ -17,8 +17,7 @@ fn a_node_that_stood_still_or_moved_comes_back_as_itself() {
     let mut c = Machine::joined(&segment, "c", "hollow", &a, &token);
 
     c.stop();
-    // How soon is not asked here: on a busy machine gossip gives it more time, and the declaration comes after that.
-    wait_until("it is missed", PATIENCE, || a.sees_ready("c", false));
+    wait_until("it is missed", STANDS_STILL, || a.sees_ready("c", false));
     // The condition above came early; the rest of the time is what the test is about.
     sleep(STANDS_STILL);
     c.go_on();

@@ -259,8 +259,7 @@ impl Keeper {
     /// Moves control actors whose nodes do not answer, and spreads the others.
     async fn place(&self, replicas: &[Replica]) -> Result<(), Status> {
         let voters = replicas.iter().filter(|one| one.votes);
-        let home =
-            |one: &Replica| Home { node: one.node.clone(), well: one.health == Health::Well, leads: one.leads };
+        let home = |one: &Replica| Home { node: one.node.clone(), well: one.health == Health::Well, leads: one.leads };
         let homes: Vec<Home> = voters.map(home).collect();
         let placed = placement::read(&self.mirror.snapshot().read());
         let placed = placed.map_err(|error| Status::internal(error.to_string()))?;

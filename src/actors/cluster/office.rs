@@ -158,7 +158,6 @@ impl Office {
             Ask::Renumber => format!("a new replica for {from}"),
         };
         self.seat.report().did(self.world.clock.now(), what);
-        self.seat.report().waits(MAX_WAITING - self.waiting.available_permits());
     }
 
     /// Waits until the mirror shows everything that was acknowledged.
@@ -176,6 +175,16 @@ impl Handler<AuthorityCalls> for Office {
             return Err(Refusal::Busy); // whoever asks looks for the leader again
         }
         self.note(&ask, from);
+        let queue = || self.seat.report().waits(MAX_WAITING - self.waiting.available_permits());
+        queue();
+        let told = self.answer(from, ask).await;
+        queue();
+        told
+    }
+}
+
+impl Office {
+    async fn answer(&self, from: &NodeId, ask: Ask) -> Result<Told, Refusal> {
         match ask {
             Ask::Join(request) => {
                 let answer = match self.admit(&request).await {

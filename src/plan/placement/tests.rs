@@ -89,7 +89,10 @@ fn some_follow_the_leader_and_count_for_nobody() {
     assert_eq!(["n1", "n2", "n3"].map(|node| others(&placed, node)), [2, 2, 2]);
     (three[1].leads, three[2].leads) = (false, true);
     let moves = next(&ACTORS.into(), &placed, &three);
-    assert_eq!(moves.iter().map(|step| (&*step.actor, &*step.to)).collect::<Vec<_>>(), [(ISSUER, "n3"), (PLACEMENT, "n3")]);
+    assert_eq!(
+        moves.iter().map(|step| (&*step.actor, &*step.to)).collect::<Vec<_>>(),
+        [(ISSUER, "n3"), (PLACEMENT, "n3")]
+    );
 }
 
 #[test]

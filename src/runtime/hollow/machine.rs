@@ -202,8 +202,14 @@ impl Machine {
         if let Some(reason) = &behaviour.fail_create {
             return Err(Error::Create(reason.clone()));
         }
-        let container =
-            Container { spec: spec.clone(), behaviour, started: None, end: None, held: None, changed: Arc::new(Notify::new()) };
+        let container = Container {
+            spec: spec.clone(),
+            behaviour,
+            started: None,
+            end: None,
+            held: None,
+            changed: Arc::new(Notify::new()),
+        };
         state.containers.insert(spec.id.clone(), container);
         Ok(())
     }

@@ -81,7 +81,8 @@ impl Office {
         Err(alone())
     }
 
-    /// Removes those that have left and whose time is over; never the node itself, which lets another lead first. Gives how long to wait for the next one.
+    /// Removes those that have left and whose time is over; never the node itself, which lets another lead first. Gives how
+    /// long to wait for the next one.
     pub(super) async fn see_off(&self) -> Result<Option<Duration>, Status> {
         let Some(page) = self.ledger.read(id::CONFIG_MAPS, LEAVING)? else { return Ok(None) };
         let now = self.world.clock.now();
